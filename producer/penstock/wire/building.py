@@ -1,0 +1,257 @@
+"""Records made from what a caller gives: checked, normalised, with an id and a time.
+
+The same for every backend, once, at the call; whatever passes here any store can hold.
+"""
+
+from __future__ import annotations
+
+import array
+import difflib
+import logging
+import math
+import re
+import sys
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import orjson
+
+from penstock.wire.errors import InvalidRecord
+from penstock.wire.ids import RisingClock, new_id, parse_id, to_us
+from penstock.wire.records import Embedding, LogEvent, Message, StreamChunk
+from penstock.wire.text import clean_id, clean_text, dump_object
+
+MAX_DIMENSION = 16_384
+"""Longest vector. The largest published embedding models have 4,096; the record limit would allow 2 million."""
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+_COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}\Z")
+
+
+def _engine_id(field: str, value: object) -> str:
+    return str(value) if isinstance(value, uuid.UUID) else clean_id(field, value)
+
+
+def _state(field: str, value: object) -> str | None:
+    if value not in (None, "complete", "streaming", "interrupted"):
+        raise InvalidRecord(field, value, "one of complete, streaming, interrupted is needed")
+    return None if value is None or value == "complete" else str(value)
+
+
+_OPTIONAL: dict[str, Callable[[str, object], Any]] = {
+    "user_id": clean_id,
+    "message_type": clean_id,
+    "platform": clean_id,
+    "from_user_id": clean_id,
+    "from_user_name": clean_text,
+    "to_user_id": clean_id,
+    "channel_id": clean_id,
+    "thread_id": clean_id,
+    "bot_user_id": clean_id,
+    "engine_session_id": _engine_id,
+    "engine_namespace": clean_id,
+    "provider_session_id": clean_id,
+    "provider_type": clean_id,
+    "state": _state,
+}
+_TIMES = {"updated_at": "updated_at_us", "deleted_at": "deleted_at_us"}
+
+MESSAGE_FIELDS = frozenset({*_OPTIONAL, *_TIMES})
+"""What `Producer.message` accepts as `**fields`."""
+
+
+def message(
+    clock: RisingClock,
+    *,
+    session_id: str,
+    role: str,
+    content: str | None = None,
+    metadata: Any = None,
+    id: Any = None,  # noqa: A002 - the field's name
+    created_at: Any = None,
+    **fields: Any,
+) -> Message:
+    """A message, checked and normalised.
+
+    Raises:
+        InvalidRecord: Names the field, the value and what would be accepted.
+    """
+    checked, normalised = _optional_fields(fields) if fields else ({}, False)
+    session, actor = clean_id("session_id", session_id), clean_id("role", role)
+    text = None if content is None else clean_text("content", content)
+    encoded, dirty = (None, False) if metadata is None else dump_object("metadata", metadata)
+    return Message(
+        new_id() if id is None else parse_id(id),
+        clock.now_us() if created_at is None else to_us(created_at, "created_at"),
+        session,
+        actor,
+        text,
+        encoded,
+        normalised=normalised or dirty or session is not session_id or actor is not role or text is not content,
+        **checked,
+    )
+
+
+def _optional_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    checked: dict[str, Any] = {}
+    normalised = False
+    for name, value in fields.items():
+        if value is None:
+            continue
+        if name in _TIMES:
+            checked[_TIMES[name]] = to_us(value, name)
+            continue
+        check = _OPTIONAL.get(name)
+        if check is None:
+            raise _unknown_field(name)
+        checked[name] = clean = check(name, value)
+        normalised = normalised or (isinstance(value, str) and clean is not value and name != "state")
+    return checked, normalised
+
+
+def _unknown_field(name: str) -> InvalidRecord:
+    known = sorted(MESSAGE_FIELDS)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return InvalidRecord("message", name, f"no such field; {hint} Anything else goes into metadata")
+
+
+def stream_fields(metadata: Any, fields: dict[str, Any]) -> tuple[bytes | None, bool]:
+    """A stream's message fields as the JSON that its first and last chunk carry."""
+    checked, normalised = _optional_fields(fields)
+    if metadata is not None:
+        encoded, dirty = dump_object("metadata", metadata)
+        checked["metadata"], normalised = orjson.Fragment(encoded), normalised or dirty
+    return (orjson.dumps(checked) if checked else None), normalised
+
+
+def message_of_stream(
+    first: StreamChunk, fields: bytes | None, content: str, state: str | None, version: int
+) -> Message:
+    """The message that a stream's chunks make."""
+    known: dict[str, Any] = orjson.loads(fields) if fields else {}
+    metadata = known.pop("metadata", None)
+    return Message(
+        first.stream_id,
+        first.created_at_us,
+        first.session_id,
+        first.role,
+        content,
+        None if metadata is None else orjson.dumps(metadata),
+        **{**known, "state": state, "version": version, "normalised": first.normalised},
+    )
+
+
+def log_event(
+    clock: RisingClock,
+    *,
+    level: str | int,
+    event: str,
+    message: str | None = None,
+    agent_id: str | None = None,
+    task_id: str | None = None,
+    data: Any = None,
+    id: Any = None,  # noqa: A002 - the field's name
+    created_at: Any = None,
+) -> LogEvent:
+    """A log event, checked and normalised. Raises `InvalidRecord`."""
+    name = clean_id("event", event)
+    text = None if message is None else clean_text("message", message)
+    agent = None if agent_id is None else clean_id("agent_id", agent_id)
+    task = None if task_id is None else clean_id("task_id", task_id)
+    encoded, dirty = (None, False) if data is None else dump_object("data", data)
+    return LogEvent(
+        new_id() if id is None else parse_id(id),
+        clock.now_us() if created_at is None else to_us(created_at, "created_at"),
+        level_number(level),
+        name,
+        text,
+        agent,
+        task,
+        encoded,
+        dirty or name is not event or text is not message or agent is not agent_id or task is not task_id,
+    )
+
+
+def level_number(level: object) -> int:
+    """A level's number, given its name in any case or a number of `logging`."""
+    if isinstance(level, str):
+        number = LEVELS.get(level.lower()) or logging.getLevelNamesMapping().get(level.upper())
+        if number:
+            return number
+    elif isinstance(level, int) and not isinstance(level, bool) and 0 < level <= 100:
+        return level
+    raise InvalidRecord("level", level, f"one of {', '.join(LEVELS)}, or a number from 1 to 100 is needed")
+
+
+def embedding(
+    clock: RisingClock,
+    *,
+    collection: str,
+    id: str,  # noqa: A002 - the field's name
+    vector: Any,
+    text: str | None = None,
+    metadata: Any = None,
+    created_at: Any = None,
+) -> Embedding:
+    """A vector, checked and as float32 bytes. Raises `InvalidRecord`."""
+    key = clean_id("id", id)
+    body = None if text is None else clean_text("text", text)
+    encoded, dirty = (None, False) if metadata is None else dump_object("metadata", metadata)
+    return Embedding(
+        new_id(),
+        clock.now_us() if created_at is None else to_us(created_at, "created_at"),
+        collection_name(collection),
+        key,
+        vector_bytes(vector),
+        body,
+        encoded,
+        dirty or key is not id or body is not text,
+    )
+
+
+def collection_name(value: object) -> str:
+    """A collection's name, which is also a table's name in the vector stores."""
+    if isinstance(value, str) and _COLLECTION.match(value):
+        return value
+    raise InvalidRecord("collection", value, "1 to 63 of A-Z a-z 0-9 _ . - are accepted, the first one no . or -")
+
+
+def vector_bytes(vector: Any, field: str = "vector") -> bytes:
+    """*vector* as little-endian float32 bytes.
+
+    Accepts a sequence of numbers, a one-dimensional numpy array, or float32 bytes.
+
+    Raises:
+        InvalidRecord: Empty, too long, not numbers, or not finite.
+    """
+    floats = _floats(vector, field)
+    if not 0 < len(floats) <= MAX_DIMENSION:
+        raise InvalidRecord(field, f"{len(floats)} numbers", f"1 to {MAX_DIMENSION:,} are accepted")
+    # A sum of float32 in float64 cannot overflow, so it is finite exactly when every part is.
+    if not math.isfinite(sum(floats)):
+        at = next(i for i, number in enumerate(floats) if not math.isfinite(number))
+        raise InvalidRecord(f"{field}[{at}]", floats[at], "every number must be finite in float32")
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return floats.tobytes()
+
+
+def _floats(vector: Any, field: str) -> array.array[float]:
+    floats = array.array("f")
+    if isinstance(vector, bytes | bytearray | memoryview):
+        if len(vector) % 4:
+            raise InvalidRecord(field, f"{len(vector)} bytes", "float32 bytes come in fours")
+        floats.frombytes(vector)
+        return floats
+    if hasattr(vector, "astype"):  # numpy, without importing it
+        if getattr(vector, "ndim", 1) != 1:
+            raise InvalidRecord(field, f"{vector.ndim} dimensions", "a one-dimensional array is needed")
+        floats.frombytes(vector.astype("<f4").tobytes())
+        return floats
+    try:
+        return array.array("f", cast("Iterable[float]", vector))
+    except (TypeError, OverflowError) as exc:
+        raise InvalidRecord(field, vector, f"a sequence of numbers is needed ({exc})") from exc

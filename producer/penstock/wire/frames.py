@@ -1,0 +1,128 @@
+"""The wire format: records as MessagePack arrays, joined to frames.
+
+A frame is one entry of a partition's log:
+
+    byte 0        the version, 1
+    the rest      a MessagePack array of records
+
+A record is the array `[kind code, *fields]` in the order of `records`, without the trailing fields
+that hold their defaults. Golden frames lie in `tests/unit/golden/`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
+
+import msgpack
+
+from penstock.wire.errors import FrameCorrupt, FrameTooNew, RecordTooLarge
+from penstock.wire.records import KINDS, MAX_RECORD_BYTES, Record, kind_of
+
+VERSION = 1
+
+MAX_FRAME_BYTES = 256 * 1024
+"""A frame grows no further than this, unless it holds one record alone that is larger.
+
+Redis allocates and copies an entry as one piece; beyond 256 KB latency of other clients suffers.
+"""
+
+MAX_FRAME_RECORDS = 0xFFFF
+
+_MAX_HEADER_BYTES = 4
+_VERSION_BYTE = bytes([VERSION])
+_CODES: dict[type[Record], int] = {kind.record: kind.code for kind in KINDS}
+_DEFAULTS: dict[type[Record], tuple[Any, ...]] = {
+    kind.record: tuple(kind.record._field_defaults.get(name, ...) for name in kind.record._fields) for kind in KINDS
+}
+_CLASSES: dict[int, type[Any]] = {kind.code: kind.record for kind in KINDS}
+
+_pack = msgpack.Packer(autoreset=True, use_bin_type=True).pack
+
+
+class Frame(NamedTuple):
+    """One entry of a log, ready to be pushed."""
+
+    body: bytes
+    records: int
+    """How many records the frame counts for in the audit."""
+
+
+def encode(record: Record) -> bytes:
+    """One record as MessagePack.
+
+    Raises:
+        RecordTooLarge: Above `MAX_RECORD_BYTES`.
+    """
+    cls = type(record)
+    defaults = _DEFAULTS[cls]
+    end = len(record)
+    while record[end - 1] is defaults[end - 1]:
+        end -= 1
+    packed: bytes = _pack((_CODES[cls], *record[:end]))
+    if len(packed) > MAX_RECORD_BYTES:
+        raise RecordTooLarge(kind_of(record).name, len(packed), MAX_RECORD_BYTES)
+    return packed
+
+
+def frame_of(packed: Sequence[bytes], count: int | None = None) -> Frame:
+    """A frame of encoded records. *count* differs from their number only for a replayed letter."""
+    size = len(packed)
+    header = bytes([0x90 | size]) if size < 16 else b"\xdc" + struct.pack(">H", size)
+    return Frame(b"".join((_VERSION_BYTE, header, *packed)), size if count is None else count)
+
+
+def frames_of(packed: Iterable[bytes]) -> list[Frame]:
+    """Encoded records in as few frames as `MAX_FRAME_BYTES` allows, in their order."""
+    frames: list[Frame] = []
+    group: list[bytes] = []
+    size = _MAX_HEADER_BYTES
+    for record in packed:
+        if group and (size + len(record) > MAX_FRAME_BYTES or len(group) == MAX_FRAME_RECORDS):
+            frames.append(frame_of(group))
+            group, size = [], _MAX_HEADER_BYTES
+        group.append(record)
+        size += len(record)
+    if group:
+        frames.append(frame_of(group))
+    return frames
+
+
+def decode_frame(body: bytes) -> list[Record]:
+    """The records of a frame, in order.
+
+    Raises:
+        FrameTooNew: The version or a record kind is newer than this code.
+        FrameCorrupt: Anything else that is no frame.
+    """
+    if not body:
+        raise FrameCorrupt("the frame is empty")
+    if body[0] != VERSION:
+        error = FrameTooNew if body[0] > VERSION else FrameCorrupt
+        raise error(f"the frame has version {body[0]}, this worker reads {VERSION}; upgrade the worker")
+    try:
+        items = msgpack.unpackb(memoryview(body)[1:], use_list=False, strict_map_key=False)
+    except (ValueError, msgpack.UnpackException) as exc:
+        raise FrameCorrupt(f"the frame of {len(body)} bytes is not MessagePack: {type(exc).__name__}") from exc
+    if not isinstance(items, tuple):
+        raise FrameCorrupt(f"the frame holds {type(items).__name__}, not an array of records")
+    return [_record(item) for item in items]
+
+
+def decode(packed: bytes) -> Record:
+    """The record that `encode` wrote. Raises as `decode_frame` does."""
+    return decode_frame(frame_of([packed]).body)[0]
+
+
+def _record(item: Any) -> Record:
+    try:
+        cls = _CLASSES.get(item[0])
+        if cls is None:
+            raise FrameTooNew(f"record kind {item[0]!r} is not known; upgrade the worker")
+        return cast("Record", cls(*item[1:]))
+    except TypeError as exc:
+        fields = len(item) - 1 if isinstance(item, tuple) else 0
+        if isinstance(item, tuple) and item and item[0] in _CLASSES and fields > len(_CLASSES[item[0]]._fields):
+            raise FrameTooNew(f"a record has {fields} fields, more than this worker knows; upgrade it") from exc
+        raise FrameCorrupt(f"a record is {type(item).__name__} with {fields} fields") from exc

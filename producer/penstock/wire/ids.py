@@ -1,0 +1,96 @@
+"""Record ids and the producer's clock."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import uuid_utils
+
+from penstock.wire.errors import InvalidRecord
+
+PENSTOCK_NAMESPACE = uuid.UUID("5e1f2f5e-8d0b-5b7a-9c39-0f6f4b1d7a11")
+"""Namespace of the UUIDv5 that stands for a caller's own key."""
+
+_MAX_US = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z, the last datetime
+
+
+def new_id() -> bytes:
+    """A UUIDv7, 16 bytes, rising within this process (uuid-utils 1.2, measured over 300,000)."""
+    value: bytes = uuid_utils.uuid7().bytes
+    return value
+
+
+def id_from_key(key: str) -> bytes:
+    """The same 16 bytes for the same *key*, on every machine: a UUIDv5."""
+    return uuid.uuid5(PENSTOCK_NAMESPACE, key).bytes
+
+
+def format_id(value: bytes) -> str:
+    """The canonical text of an id: 36 characters, lower case."""
+    return str(uuid_utils.UUID(bytes=value))
+
+
+def parse_id(value: object, field: str = "id") -> bytes:
+    """The 16 bytes of an id given as text, `uuid.UUID` or bytes.
+
+    Raises:
+        InvalidRecord: It is none of them.
+    """
+    if isinstance(value, bytes) and len(value) == 16:
+        return value
+    if isinstance(value, uuid.UUID):
+        return value.bytes
+    if isinstance(value, str):
+        try:
+            return uuid.UUID(value).bytes
+        except ValueError:
+            pass
+    raise InvalidRecord(field, value, "a UUID is needed (text of 36 characters, uuid.UUID or 16 bytes)")
+
+
+def wall_clock_us() -> int:
+    """The wall clock, microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+class RisingClock:
+    """A wall clock that never repeats itself and never goes back, though the machine's may.
+
+    Records of one producer are ordered by it, so an hour set back costs no order.
+    """
+
+    __slots__ = ("_last_us", "_wall")
+
+    def __init__(self, wall: Callable[[], int] = wall_clock_us) -> None:
+        self._wall = wall
+        self._last_us = 0
+
+    def now_us(self) -> int:
+        """Microseconds since 1970 UTC, above every value returned before."""
+        now = self._wall()
+        self._last_us = now = now if now > self._last_us else self._last_us + 1
+        return now
+
+
+def to_us(value: object, field: str) -> int:
+    """A point in time as microseconds since 1970 UTC.
+
+    Raises:
+        InvalidRecord: Not an aware `datetime` and not an `int` of microseconds in years 1970 to 9999.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidRecord(field, value, "a datetime needs a time zone, for example datetime.now(UTC)")
+        delta = value - datetime(1970, 1, 1, tzinfo=UTC)
+        value = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_US:
+        raise InvalidRecord(field, value, "an aware datetime or microseconds since 1970 (up to year 9999) is needed")
+    return value
+
+
+def from_us(value: int) -> datetime:
+    """The aware UTC `datetime` of microseconds since 1970."""
+    return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)

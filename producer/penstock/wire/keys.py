@@ -1,0 +1,96 @@
+"""Every key of the queue server, in one place.
+
+The braces are a hash tag: all keys of one partition share a slot, so one script may touch them all.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+from penstock.wire.ids import format_id
+
+
+class Partition(NamedTuple):
+    """One ordered log of a lane."""
+
+    lane: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.lane}:{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> Partition:
+        """The partition whose `str` is *text*."""
+        lane, _, number = text.rpartition(":")
+        return cls(lane, int(number))
+
+
+def partition_of(ordering_key: str, partitions: int) -> int:
+    """The partition number of a record: everything with one ordering key stays in one ordered log."""
+    return zlib.crc32(ordering_key.encode()) % partitions
+
+
+class Keys:
+    """The keys of one namespace."""
+
+    __slots__ = ("namespace",)
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+
+    def config(self) -> str:
+        """Hash: `partitions`, fixed for the life of the namespace."""
+        return f"{self.namespace}:config"
+
+    def bell(self) -> str:
+        """List of `lane:p:gen`: a partition was idle and now has records. Losing it costs a second."""
+        return f"{self.namespace}:bell"
+
+    def workers(self) -> str:
+        """Sorted set: worker id, scored by the millisecond its heartbeat ends."""
+        return f"{self.namespace}:workers"
+
+    def jobs(self) -> str:
+        """arq's queue. Holds no data of ours; may be deleted at any time."""
+        return f"{self.namespace}:arq"
+
+    def _of(self, partition: Partition, what: str) -> str:
+        return f"{self.namespace}:{{{partition}}}:{what}"
+
+    def log(self, partition: Partition) -> str:
+        """Stream of frames: `f` the frame, `n` how many records it counts for."""
+        return self._of(partition, "log")
+
+    def lease(self, partition: Partition) -> str:
+        """String with a TTL: the epoch of the owner."""
+        return self._of(partition, "lease")
+
+    def meta(self, partition: Partition) -> str:
+        """Hash: armed, gen, epoch, head, stall, fails, done, token, and the audit's counters."""
+        return self._of(partition, "meta")
+
+    def dead(self, partition: Partition) -> str:
+        """Stream of dead letters: `r` the record, `e` the envelope, `n` its count, `i` its id."""
+        return self._of(partition, "dead")
+
+    def dead_index(self, partition: Partition) -> str:
+        """Hash: record id to the entry id of its dead letter."""
+        return self._of(partition, "deadix")
+
+    def open(self, partition: Partition) -> str:
+        """Sorted set: stream id, scored by the millisecond of its last news."""
+        return self._of(partition, "open")
+
+    def gaps(self, partition: Partition) -> str:
+        """Set of stream ids that ended, but with chunks missing before the end."""
+        return self._of(partition, "gaps")
+
+    def buffer(self, partition: Partition, stream_id: bytes) -> str:
+        """List of an open stream's chunks, in the order they came."""
+        return self._of(partition, f"buf:{format_id(stream_id)}")
+
+    def seen(self, partition: Partition, producer_id: str) -> str:
+        """String with a TTL: the last push of that producer, so that a repeated one is recognised."""
+        return self._of(partition, f"seen:{producer_id}")

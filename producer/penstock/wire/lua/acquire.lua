@@ -1,0 +1,24 @@
+-- flags: allow-oom
+-- Take the lease of a partition, if nobody has it.
+--
+-- KEYS 1 lease, 2 meta, 3 log
+-- ARGV 1 ttl (ms), 2 floor: the highest epoch that a store is known to have seen
+-- Returns {epoch, or 0 when it is taken; stall; fails}.
+--
+-- stall: how many owners in a row died without committing the entry that is the head now.
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return {0, 0, 0}
+end
+local known = tonumber(redis.call('HGET', KEYS[2], 'epoch') or 0)
+local epoch = math.max(known, tonumber(ARGV[2])) + 1
+redis.call('SET', KEYS[1], epoch, 'PX', ARGV[1])
+local first = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)
+local head = first[1] and first[1][1] or ''
+local stall = 0
+if head ~= '' and redis.call('HGET', KEYS[2], 'head') == head then
+  stall = redis.call('HINCRBY', KEYS[2], 'stall', 1)
+  redis.call('HSET', KEYS[2], 'epoch', epoch)
+else
+  redis.call('HSET', KEYS[2], 'epoch', epoch, 'head', head, 'stall', 0)
+end
+return {epoch, stall, tonumber(redis.call('HGET', KEYS[2], 'fails') or 0)}

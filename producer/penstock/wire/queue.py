@@ -1,0 +1,441 @@
+"""The queue: partition logs in a Redis-protocol server. The only caller of the Lua scripts.
+
+`docs/design.md` tells the protocol. Every call here may be repeated after a lost answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import msgpack
+
+from penstock.wire.errors import ConfigMismatch
+from penstock.wire.frames import Frame
+from penstock.wire.ids import format_id
+from penstock.wire.keys import Keys, Partition
+from penstock.wire.records import LANES
+from penstock.wire.scripts import Call, Scripts, text_of
+
+DEFAULT_PARTITIONS = 8
+"""Partitions of each lane in a new namespace. More allow more workers; each costs a script a second."""
+
+MAX_PARTITIONS = 256
+
+_SEEN_TTL_MS = 600_000
+"""How long a push can be recognised as repeated. A producer gives up on one answer after seconds."""
+
+_WALKED_ENTRIES = 128
+"""`counts` counts this many log entries one by one; at 256 KB each the server copies 32 MB at most."""
+
+
+class Push(NamedTuple):
+    """Frames of one partition, appended together."""
+
+    partition: Partition
+    producer_id: str
+    number: int
+    """Rises with every push of this producer to this partition; a repeated one appends nothing."""
+    frames: Sequence[Frame]
+
+
+class Pushed(NamedTuple):
+    """What a push returns."""
+
+    generation: int
+    """Above 0 when the partition was idle: ring it."""
+    entry_id: str
+    """Where the last frame lies."""
+
+
+class Entry(NamedTuple):
+    """One frame as it lies in the log."""
+
+    id: str
+    frame: bytes
+    records: int
+
+
+class Lease(NamedTuple):
+    """The right to drain a partition."""
+
+    partition: Partition
+    epoch: int
+    stall: int
+    """How many owners in a row died without committing what is the head now."""
+    fails: int
+    """How often in a row the store was away."""
+
+
+class Letter(NamedTuple):
+    """A dead letter on its way in."""
+
+    record_id: str
+    records: int
+    record: bytes
+    envelope: bytes
+
+
+class StreamChange(NamedTuple):
+    """What a commit does with one stream's buffer."""
+
+    stream_id: bytes
+    op: int
+    chunks: Sequence[bytes] = ()
+
+
+FORGET, APPEND, APPEND_ENDED = 0, 1, 2
+"""`StreamChange.op`: the stream is settled · it goes on · its end is here, but chunks before it are missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """A prefix of a log, and what became of it. Applied whole or not at all."""
+
+    lease: Lease
+    token: str
+    """Unique for each commit, the same when one is repeated."""
+    last_id: str = ""
+    """Last entry of the prefix; empty when only streams are settled."""
+    records: int = 0
+    stored: int = 0
+    dead: int = 0
+    buffered: int = 0
+    """Change of the chunks that wait in stream buffers."""
+    letters: Sequence[Letter] = ()
+    streams: Sequence[StreamChange] = ()
+
+    def __post_init__(self) -> None:
+        if self.records != self.stored + self.dead + self.buffered:
+            raise ValueError(
+                f"a commit of {self.records} records accounts for {self.stored} stored, {self.dead} dead "
+                f"and {self.buffered} buffered"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The counters of a partition or the sum of several, in one instant each."""
+
+    accepted: int = 0
+    stored: int = 0
+    dead: int = 0
+    """Dead letters that wait."""
+    purged: int = 0
+    """Dead letters that were removed by hand."""
+    pending: int = 0
+    """Records in the log and chunks in the buffers of open streams."""
+    buffered: int = 0
+    """The part of `pending` that is chunks of open streams."""
+    entries: int = 0
+    counted: int | None = field(default=0)
+    """Records in the log, counted entry by entry; None where the log was too long to walk."""
+    open_streams: int = 0
+    leased: int = 0
+    oldest_ms: int | None = None
+    """When the oldest record of the log was appended, by the server's clock."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether accepted = stored + pending + dead, and the log holds what its counter says."""
+        adds_up = self.accepted == self.stored + self.pending + self.dead + self.purged
+        return adds_up and (self.counted is None or self.counted == self.pending - self.buffered)
+
+    def __add__(self, other: Counts) -> Counts:
+        names = (
+            "accepted",
+            "stored",
+            "dead",
+            "purged",
+            "pending",
+            "buffered",
+            "entries",
+            "open_streams",
+            "leased",
+        )
+        ages = [age for age in (self.oldest_ms, other.oldest_ms) if age is not None]
+        walked = self.counted is not None and other.counted is not None
+        return Counts(
+            **{name: getattr(self, name) + getattr(other, name) for name in names},
+            counted=(self.counted or 0) + (other.counted or 0) if walked else None,
+            oldest_ms=min(ages, default=None),
+        )
+
+
+class Queue:
+    """One namespace of a queue server."""
+
+    def __init__(self, url: str, namespace: str = "penstock") -> None:
+        self.keys = Keys(namespace)
+        self.scripts = Scripts(url)
+        self.partitions = 0
+        """Partitions of each lane; 0 until `open` has returned."""
+
+    @property
+    def client(self) -> Any:
+        """The Redis client, for commands that are no script."""
+        return self.scripts.client
+
+    async def open(self, partitions: int | None = None) -> Self:
+        """Connect, and agree on the number of partitions: the first process of a namespace fixes it.
+
+        Raises:
+            QueueUnavailable: No answer.
+            ConfigMismatch: *partitions* is not what the namespace was created with.
+        """
+        if partitions is not None and not 1 <= partitions <= MAX_PARTITIONS:
+            raise ConfigMismatch(f"partitions is {partitions}; 1 to {MAX_PARTITIONS} are accepted")
+        await self.scripts.open()
+        with self.scripts.translated():
+            await self.client.hsetnx(self.keys.config(), "partitions", partitions or DEFAULT_PARTITIONS)
+            known = int(await self.client.hget(self.keys.config(), "partitions"))
+        if partitions is not None and partitions != known:
+            raise ConfigMismatch(
+                f"partitions is {partitions} here, but namespace {self.keys.namespace!r} was created with {known}; "
+                f"use {known} (or none), or another namespace"
+            )
+        self.partitions = known
+        return self
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.scripts.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def all_partitions(self) -> list[Partition]:
+        """Every partition of every lane."""
+        return [Partition(lane, number) for lane in LANES for number in range(self.partitions)]
+
+    # -- the producer's side --------------------------------------------------------------------
+
+    async def push(self, pushes: Sequence[Push], backlog_records: int) -> list[Pushed | Exception]:
+        """Append frames to several partitions in one round trip, each partition's all or none.
+
+        Returns for each push where it lies, or the `QueueFull` or `QueueUnavailable` that kept it out.
+
+        Raises:
+            QueueUnavailable: No answer; each push may or may not be appended. Repeat it with its number.
+        """
+        calls = []
+        for push in pushes:
+            where = push.partition
+            keys = [self.keys.log(where), self.keys.meta(where), self.keys.seen(where, push.producer_id)]
+            body = [part for frame in push.frames for part in (frame.records, frame.body)]
+            calls.append(Call("push", keys, [backlog_records, push.number, _SEEN_TTL_MS, *body]))
+        replies = await self.scripts.run_all(calls)
+        return [reply if isinstance(reply, Exception) else Pushed(reply[0], text_of(reply[1])) for reply in replies]
+
+    async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
+        """Tell the workers that partitions woke up. A lost ring costs a second: they also sweep."""
+        with self.scripts.translated():
+            await self.client.rpush(self.keys.bell(), *(f"{where}:{generation}" for where, generation in rings))
+
+    async def settled(
+        self, wanted: Mapping[Partition, Sequence[str]]
+    ) -> dict[Partition, tuple[str, dict[str, dict[str, Any]]]]:
+        """For each partition the last settled entry id, and the envelopes of those record ids that are dead."""
+        calls = [
+            Call("settled", [self.keys.meta(where), self.keys.dead(where), self.keys.dead_index(where)], ids)
+            for where, ids in wanted.items()
+        ]
+        result = {}
+        for where, reply in zip(wanted, await self.scripts.run_all(calls), strict=True):
+            if isinstance(reply, Exception):
+                raise reply
+            done, dead = reply
+            pairs = zip(dead[::2], dead[1::2], strict=True)
+            result[where] = (
+                text_of(done),
+                {text_of(key): msgpack.unpackb(envelope) for key, envelope in pairs},
+            )
+        return result
+
+    # -- the worker's side ----------------------------------------------------------------------
+
+    async def heard(self, timeout_s: float) -> tuple[Partition, int] | None:
+        """Wait for a ring: the partition and its generation, or None after *timeout_s*."""
+        with self.scripts.translated():
+            reply = await self.client.blpop([self.keys.bell()], timeout=timeout_s)
+        if reply is None:
+            return None
+        where, _, generation = text_of(reply[1]).rpartition(":")
+        return Partition.parse(where), int(generation)
+
+    async def acquire(self, partition: Partition, ttl_ms: int, floor: int = 0) -> Lease | None:
+        """The lease of a partition with a new epoch above *floor*, or None when somebody has it."""
+        keys = [self.keys.lease(partition), self.keys.meta(partition), self.keys.log(partition)]
+        epoch, stall, fails = await self.scripts.run("acquire", keys, [ttl_ms, floor])
+        return Lease(partition, epoch, stall, fails) if epoch else None
+
+    async def renew(self, lease: Lease, ttl_ms: int) -> bool:
+        """Prolong a lease; False when it is no longer ours."""
+        return bool(await self.scripts.run("renew", [self.keys.lease(lease.partition)], [lease.epoch, ttl_ms]))
+
+    async def release(self, lease: Lease, *, failed: bool = False) -> tuple[int, int]:
+        """Give a lease back: (generation to ring, or 0; failures in a row). (-1, 0) when it was lost already.
+
+        With *failed* the failure is counted and nothing is rung: the caller defers the next try.
+        """
+        where = lease.partition
+        keys = [self.keys.lease(where), self.keys.meta(where), self.keys.log(where)]
+        generation, fails = await self.scripts.run("release", keys, [lease.epoch, "retry" if failed else "done"])
+        return generation, fails
+
+    async def read(self, partition: Partition, count: int, after: str = "-") -> list[Entry]:
+        """At most *count* entries from the head of the log, or from after entry id *after*."""
+        start = after if after == "-" else f"({after}"
+        with self.scripts.translated():
+            reply = await self.client.xrange(self.keys.log(partition), min=start, count=count)
+        return [Entry(text_of(at), fields[b"f"], int(fields[b"n"])) for at, fields in reply]
+
+    async def wait(self, partition: Partition, after: str, timeout_ms: int) -> bool:
+        """Wait until the log holds an entry after id *after*; False after *timeout_ms*. Holds a connection."""
+        with self.scripts.translated():
+            return bool(await self.client.xread({self.keys.log(partition): after}, count=1, block=timeout_ms))
+
+    async def commit(self, commit: Commit) -> bool:
+        """Apply *commit*; False when the lease was lost: then nothing was done."""
+        where, keys = commit.lease.partition, self.keys
+        names = [keys.lease(where), keys.meta(where), keys.log(where), keys.dead(where)]
+        names += [keys.dead_index(where), keys.open(where), keys.gaps(where)]
+        names += [keys.buffer(where, change.stream_id) for change in commit.streams]
+        counters = [commit.records, commit.stored, commit.dead, commit.buffered]
+        changes = [[format_id(change.stream_id), change.op, *change.chunks] for change in commit.streams]
+        # The server's cmsgpack reads the format from before `bin`.
+        packed = [msgpack.packb(part, use_bin_type=False) for part in (list(commit.letters), changes)]
+        upto = _next_id(commit.last_id) if commit.last_id else ""
+        args = [commit.lease.epoch, commit.token, commit.last_id, upto, _now_ms(), *counters, *packed]
+        return bool(await self.scripts.run("commit", names, args))
+
+    async def stream_states(self, partition: Partition, streams: Sequence[bytes]) -> dict[bytes, tuple[bool, bool]]:
+        """For each stream: whether it has a buffer, and whether it ended with a gap."""
+        names = [format_id(stream) for stream in streams]
+        with self.scripts.translated():
+            async with self.client.pipeline(transaction=False) as pipe:
+                pipe.zmscore(self.keys.open(partition), names)
+                pipe.execute_command("SMISMEMBER", self.keys.gaps(partition), *names)
+                scores, gaps = await pipe.execute()
+        return {
+            stream: (score is not None, bool(gap)) for stream, score, gap in zip(streams, scores, gaps, strict=True)
+        }
+
+    async def stream_chunks(self, partition: Partition, streams: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+        """The encoded chunks in each stream's buffer, in the order they came."""
+        with self.scripts.translated():
+            async with self.client.pipeline(transaction=False) as pipe:
+                for stream in streams:
+                    pipe.lrange(self.keys.buffer(partition, stream), 0, -1)
+                return dict(zip(streams, await pipe.execute(), strict=True))
+
+    async def idle_streams(self, partition: Partition, before_ms: int, keep: int, limit: int) -> list[str]:
+        """Ids of open streams to settle: those with no news since *before_ms*, and the idlest beyond *keep*."""
+        name = self.keys.open(partition)
+        with self.scripts.translated():
+            async with self.client.pipeline(transaction=False) as pipe:
+                pipe.zrangebyscore(name, "-inf", before_ms, start=0, num=limit)
+                pipe.zrange(name, 0, min(limit, 10**6) - 1)
+                pipe.zcard(name)
+                timed_out, idlest, size = await pipe.execute()
+        chosen = dict.fromkeys([*timed_out, *idlest[: max(0, size - keep)]])
+        return [text_of(stream) for stream in chosen][:limit]
+
+    async def needing(self, partitions: Sequence[Partition], silent_since_ms: int) -> list[tuple[Partition, int]]:
+        """Partitions with work that nobody holds, each with its generation."""
+        calls = []
+        for where in partitions:
+            keys = [
+                self.keys.lease(where),
+                self.keys.meta(where),
+                self.keys.log(where),
+                self.keys.open(where),
+            ]
+            calls.append(Call("inspect", keys, [silent_since_ms]))
+        found = []
+        for where, reply in zip(partitions, await self.scripts.run_all(calls), strict=True):
+            if isinstance(reply, Exception):
+                raise reply
+            if reply[0]:
+                found.append((where, reply[1]))
+        return found
+
+    async def rearm(self, partition: Partition, generation: int) -> int:
+        """The next generation to ring, or 0 when somebody else took it."""
+        keys = [self.keys.lease(partition), self.keys.meta(partition)]
+        return int(await self.scripts.run("rearm", keys, [generation]))
+
+    async def heartbeat(self, worker_id: str, ttl_ms: int) -> int:
+        """Say that a worker lives for *ttl_ms*; returns how many do. A *ttl_ms* of 0 says goodbye."""
+        now = _now_ms()
+        with self.scripts.translated():
+            async with self.client.pipeline(transaction=False) as pipe:
+                if ttl_ms:
+                    pipe.zadd(self.keys.workers(), {worker_id: now + ttl_ms})
+                else:
+                    pipe.zrem(self.keys.workers(), worker_id)
+                pipe.zremrangebyscore(self.keys.workers(), "-inf", now)
+                pipe.zcard(self.keys.workers())
+                return int((await pipe.execute())[-1])
+
+    async def workers(self) -> list[str]:
+        """Ids of the workers that live."""
+        with self.scripts.translated():
+            return [text_of(one) for one in await self.client.zrangebyscore(self.keys.workers(), _now_ms(), "+inf")]
+
+    # -- everybody's ----------------------------------------------------------------------------
+
+    async def counts(self) -> dict[Partition, Counts]:
+        """The counters of every partition; each partition's are of one instant."""
+        calls = []
+        for where in self.all_partitions():
+            keys = [
+                self.keys.meta(where),
+                self.keys.log(where),
+                self.keys.open(where),
+                self.keys.lease(where),
+            ]
+            calls.append(Call("count", keys, [_WALKED_ENTRIES]))
+        result = {}
+        for where, reply in zip(self.all_partitions(), await self.scripts.run_all(calls), strict=True):
+            if isinstance(reply, Exception):
+                raise reply
+            result[where] = _counts(reply)
+        return result
+
+
+def _counts(reply: list[Any]) -> Counts:
+    accepted, stored, dead, purged, log_records, buffered, entries, counted, first, streams, leased = reply
+    return Counts(
+        accepted=accepted,
+        stored=stored,
+        dead=dead,
+        purged=purged,
+        pending=log_records + buffered,
+        buffered=buffered,
+        entries=entries,
+        counted=None if counted < 0 else counted,
+        open_streams=streams,
+        leased=leased,
+        oldest_ms=int(text_of(first).partition("-")[0]) if first else None,
+    )
+
+
+def _next_id(entry_id: str) -> str:
+    milliseconds, _, number = entry_id.partition("-")
+    return f"{milliseconds}-{int(number) + 1}"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def position(entry_id: str) -> tuple[int, int]:
+    """An entry id as something that compares in the log's order."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)

@@ -1,0 +1,136 @@
+"""What is sent: the record kinds, their fields in wire order, and the lane of each.
+
+A new kind is one class here, one line in `KINDS`, its builder in `building`, its SQL and its tests.
+Fields are positional on the wire and are only ever appended: an older frame is read with the
+defaults of the fields it does not know (`frames`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+MAX_RECORD_BYTES = 8 * 1024 * 1024
+"""Largest encoded record. A larger one is refused at the call."""
+
+
+class Message(NamedTuple):
+    """One message of a session. Two messages with the same `id` are the same message."""
+
+    id: bytes
+    """16 bytes; UUIDv7, or the caller's own. Chosen before the first send, so a retry reuses it."""
+    created_at_us: int
+    """Producer's clock, microseconds since 1970 UTC, strictly rising within one producer: the order of a session."""
+    session_id: str
+    role: str
+    content: str | None = None
+    metadata: bytes | None = None
+    """A JSON object, UTF-8."""
+    user_id: str | None = None
+    message_type: str | None = None
+    platform: str | None = None
+    from_user_id: str | None = None
+    from_user_name: str | None = None
+    to_user_id: str | None = None
+    channel_id: str | None = None
+    thread_id: str | None = None
+    bot_user_id: str | None = None
+    engine_session_id: str | None = None
+    engine_namespace: str | None = None
+    provider_session_id: str | None = None
+    provider_type: str | None = None
+    updated_at_us: int | None = None
+    deleted_at_us: int | None = None
+    state: str | None = None
+    """None for complete, or `streaming` or `interrupted` (a stream's row that may still grow)."""
+    version: int = 0
+    """A stored row is replaced only by a higher version. 0 unless the message came as a stream."""
+    normalised: bool = False
+    """Some text held NUL or a lone surrogate, now U+FFFD."""
+
+
+class StreamChunk(NamedTuple):
+    """A run of consecutive chunks of one stream, joined. Several make one `Message`."""
+
+    id: bytes
+    created_at_us: int
+    """When the stream was opened: the place of its message in the session."""
+    session_id: str
+    role: str
+    stream_id: bytes
+    """16 bytes; becomes the message's id."""
+    seq: int
+    """Number of the first chunk in this run, from 0."""
+    chunks: int
+    """How many chunks this run joins; 0 for an end marker alone."""
+    text: str
+    end: str | None = None
+    """None while the stream is open, then `complete` or `interrupted`."""
+    fields: bytes | None = None
+    """The message's other fields as a JSON object; in the first run and in the last."""
+    normalised: bool = False
+
+
+class LogEvent(NamedTuple):
+    """One thing that happened, for people to read later."""
+
+    id: bytes
+    created_at_us: int
+    level: int
+    """As in `logging`: 10 debug, 20 info, 30 warning, 40 error, 50 critical."""
+    event: str
+    message: str | None = None
+    agent_id: str | None = None
+    task_id: str | None = None
+    data: bytes | None = None
+    """A JSON object, UTF-8."""
+    normalised: bool = False
+
+
+class Embedding(NamedTuple):
+    """One vector of a collection, replaced by a later record of the same `key`."""
+
+    id: bytes
+    """The record's own id. The vector is identified by `collection` and `key`."""
+    created_at_us: int
+    """Also the version: a stored vector is replaced only by a later one."""
+    collection: str
+    key: str
+    vector: bytes
+    """Little-endian float32, finite, of the collection's dimension."""
+    text: str | None = None
+    metadata: bytes | None = None
+    """A JSON object, UTF-8."""
+    normalised: bool = False
+
+
+Record: TypeAlias = Message | StreamChunk | LogEvent | Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the wire knows of a record class."""
+
+    code: int
+    """First element of the encoded record. Never reused."""
+    name: str
+    lane: str
+    record: type[Record]
+
+
+KINDS = (
+    Kind(1, "message", "messages", Message),
+    Kind(2, "stream_chunk", "messages", StreamChunk),
+    Kind(3, "log_event", "logs", LogEvent),
+    Kind(4, "embedding", "embeddings", Embedding),
+)
+
+LANES = tuple(dict.fromkeys(kind.lane for kind in KINDS))
+"""Every lane, in a fixed order."""
+
+_BY_CLASS: dict[type[Record], Kind] = {kind.record: kind for kind in KINDS}
+
+
+def kind_of(record: Record) -> Kind:
+    """The kind of *record*."""
+    return _BY_CLASS[type(record)]

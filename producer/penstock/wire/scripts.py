@@ -1,0 +1,159 @@
+"""The Lua scripts and the one connection they run on; the queue server's errors are translated here."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
+
+from penstock.wire.errors import ConfigMismatch, QueueFull, QueueRejected, QueueUnavailable
+
+OLDEST_SERVER = (6, 2)
+"""Oldest Redis whose streams can be trimmed by id."""
+
+_ALLOW_OOM_SINCE = 7
+_SOCKET_TIMEOUT_S = 10.0
+
+_PASSING = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF")
+"""Error words of a server that will serve again: starting, failing over, or unable to write its disk."""
+
+
+class Call(NamedTuple):
+    """One script with what it is given."""
+
+    script: str
+    keys: Sequence[str]
+    args: Sequence[Any]
+
+
+@cache
+def _source(name: str, allow_oom: bool) -> tuple[str, str]:
+    text = resources.files("penstock.wire").joinpath("lua", f"{name}.lua").read_text()
+    if allow_oom and text.startswith("-- flags: allow-oom"):
+        text = f"#!lua flags=allow-oom\n{text}"
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Scripts:
+    """Runs the scripts on one client. A script the server does not know is sent whole, once."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        # No retries below us: the callers know what repeating means, and how long to wait.
+        self.client = redis.asyncio.Redis.from_url(
+            url,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=_SOCKET_TIMEOUT_S,
+            socket_connect_timeout=_SOCKET_TIMEOUT_S,
+        )
+        self._allow_oom = False
+
+    async def open(self) -> None:
+        """Learn the server's version.
+
+        Raises:
+            QueueUnavailable: No answer.
+            ConfigMismatch: The server is older than `OLDEST_SERVER`.
+        """
+        with self.translated():
+            info = await self.client.info("server")
+        version = _version(str(info.get("redis_version", "0")))
+        if version < OLDEST_SERVER:
+            raise ConfigMismatch(
+                f"the queue server at {hide_password(self.url)} is {info.get('redis_version')}; "
+                f"Redis {'.'.join(map(str, OLDEST_SERVER))} or any Valkey is needed"
+            )
+        self._allow_oom = version[0] >= _ALLOW_OOM_SINCE
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.client.aclose()
+
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """One script. Raises `QueueUnavailable` or `QueueFull`."""
+        with self.translated():
+            return await self._run(Call(script, keys, args))
+
+    async def run_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Several scripts in one round trip. A failed call's error stands in its place.
+
+        Raises:
+            QueueUnavailable: No answer; any of the calls may have taken effect.
+        """
+        with self.translated():
+            async with self.client.pipeline(transaction=False) as pipe:
+                for call in calls:
+                    _, sha = _source(call.script, self._allow_oom)
+                    pipe.execute_command("EVALSHA", sha, len(call.keys), *call.keys, *call.args)
+                replies: list[Any] = await pipe.execute(raise_on_error=False)
+            return [await self._settle(call, reply) for call, reply in zip(calls, replies, strict=True)]
+
+    async def _settle(self, call: Call, reply: Any) -> Any:
+        if isinstance(reply, NoScriptError):
+            try:
+                return await self._run(call)
+            except ResponseError as exc:
+                return _translate(exc, self.url)
+        return _translate(reply, self.url) if isinstance(reply, RedisError) else reply
+
+    async def _run(self, call: Call) -> Any:
+        text, sha = _source(call.script, self._allow_oom)
+        try:
+            return await self.client.execute_command("EVALSHA", sha, len(call.keys), *call.keys, *call.args)
+        except NoScriptError:
+            return await self.client.execute_command("EVAL", text, len(call.keys), *call.keys, *call.args)
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn the client's errors into ours, keeping the cause."""
+        try:
+            yield
+        except (RedisError, OSError) as exc:
+            raise _translate(exc, self.url) from exc
+
+
+def _translate(exc: Exception, url: str) -> Exception:
+    text = str(exc)
+    if "PENSTOCK_FULL" in text:
+        return QueueFull(
+            f"the partition holds {text.rpartition(' ')[2]} records, its backlog cap is reached; "
+            f"start more workers or raise backlog_records"
+        )
+    if text.startswith("OOM") or "'maxmemory'" in text:
+        return QueueFull("the queue server has no memory left (maxmemory); start more workers or raise maxmemory")
+    where = hide_password(url)
+    if isinstance(exc, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
+        return QueueUnavailable(f"the queue server at {where} refused the password; check PENSTOCK_REDIS_URL")
+    if isinstance(exc, ResponseError) and not text.startswith(_PASSING):
+        return QueueRejected(f"the queue server at {where} refused the call: {text}")
+    return QueueUnavailable(f"the queue server at {where} did not answer: {type(exc).__name__}: {text}")
+
+
+def hide_password(url: str) -> str:
+    """*url* without its secret, for logs and messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user = parts.username or ""
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{host}"))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2]) or (0,)
+
+
+def text_of(value: Any) -> str:
+    """A reply's bytes as text."""
+    return value.decode() if isinstance(value, bytes) else cast("str", value)

@@ -1,0 +1,51 @@
+"""What a store may raise. Drivers' own exceptions never cross this line.
+
+StoreError
+├── StoreUnavailable       try the same batch again later
+├── StoreRejected          this batch will never be accepted; halve it, dead-letter what is alone
+│   └── DimensionMismatch  the vector's length is not its collection's
+├── StaleOwner             somebody with a higher epoch has written; stop, nothing was written
+└── BadStoreURL            mend the setting
+    ├── UnknownBackend     no backend has this scheme
+    └── MissingExtra       the backend's driver is not installed
+"""
+
+from __future__ import annotations
+
+from penstock.wire.errors import PenstockError
+
+
+class StoreError(PenstockError):
+    """Root of what stores raise."""
+
+
+class StoreUnavailable(StoreError):
+    """The store could not answer. The batch may or may not be written; writing it again is harmless."""
+
+
+class StoreRejected(StoreError):
+    """The store answered, and the answer will not change on a retry. Nothing was written."""
+
+
+class DimensionMismatch(StoreRejected):
+    """A vector's length is not its collection's. Nothing was written."""
+
+
+class StaleOwner(StoreError):
+    """The store has seen a higher epoch of this partition. Nothing was written."""
+
+    def __init__(self, partition: str, epoch: int, seen: int) -> None:
+        super().__init__(f"partition {partition} was written with epoch {seen}, ours is {epoch}")
+        self.seen = seen
+
+
+class BadStoreURL(StoreError, ValueError):
+    """A store's URL cannot be used."""
+
+
+class UnknownBackend(BadStoreURL):
+    """No backend is registered for the URL's scheme."""
+
+
+class MissingExtra(BadStoreURL):
+    """The backend exists, but its driver is not installed."""
