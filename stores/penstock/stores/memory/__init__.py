@@ -1,0 +1,6 @@
+"""The in-memory backend: for tests, examples and one process that needs no disk."""
+
+from penstock.stores.memory.sql import open_sql
+from penstock.stores.memory.vectors import open_vector
+
+__all__ = ["open_sql", "open_vector"]
