@@ -1,0 +1,204 @@
+"""One slice of a drain on a real queue server: what is stored, counted, buried and handed on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from penstock.stores.errors import StoreRejected, StoreUnavailable
+from penstock.wire.errors import QueueUnavailable
+from penstock.wire.frames import Frame
+from penstock.wire.queue import Commit, Push, Queue
+from penstock.wire.records import Message, Record
+from penstock.worker.drain import LaneWaits, drain
+from penstock.worker.fleet import Busy
+from tests.system.drain_support import MESSAGES, ListStore, Sender, site_of, total
+
+
+async def test_a_slice_stores_everything_in_order_and_the_audit_adds_up(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    sent = [sender.message(str(n)) for n in range(300)]
+    for at in range(0, 300, 7):
+        await sender.push(*sent[at : at + 7])
+
+    moved = await drain(site_of(queue, store, batch_records=50), MESSAGES)
+
+    assert moved is not None
+    assert (moved.records, moved.stored, moved.generation) == (300, 300, 0)
+    assert [record for batch in store.writes for record in batch] == sent
+    assert all(len(batch) <= 50 for batch in store.writes)
+    counts = await total(queue)
+    assert (counts.accepted, counts.stored, counts.pending, counts.balanced) == (300, 300, 0, True)
+
+
+async def test_a_held_partition_is_left_to_its_owner(queue: Queue) -> None:
+    await queue.acquire(MESSAGES, 5_000)
+
+    assert await drain(site_of(queue, ListStore()), MESSAGES) is None
+
+
+async def test_a_worker_takes_no_more_than_its_share(queue: Queue) -> None:
+    site = site_of(queue, ListStore())
+    site.fleet.stopping.set()
+
+    with pytest.raises(Busy):
+        await drain(site, MESSAGES)
+
+
+async def test_a_store_that_is_away_costs_nothing_but_time(queue: Queue) -> None:
+    def away(_: Sequence[Record]) -> None:
+        raise StoreUnavailable("gone")
+
+    store, sender = ListStore(before=away), Sender(queue)
+    await sender.push(sender.message())
+    site = site_of(queue, store)
+
+    for failures in (1, 2, 3):
+        with pytest.raises(LaneWaits) as caught:
+            await drain(site, MESSAGES)
+        assert caught.value.failures == failures
+    store.before = lambda _: None
+    await drain(site, MESSAGES)
+
+    assert len(store.rows) == 1
+    lease = await queue.acquire(MESSAGES, 1_000)
+    assert lease is not None
+    assert lease.fails == 0, "a success forgets the failures"
+
+
+async def test_a_poison_record_is_buried_with_its_reason_and_the_others_are_stored(queue: Queue) -> None:
+    def refuse(records: Sequence[Record]) -> None:
+        if any(isinstance(record, Message) and record.content == "poison" for record in records):
+            raise StoreRejected("content is poison")
+
+    store, sender = ListStore(before=refuse), Sender(queue)
+    sent = [sender.message("poison" if n == 617 else str(n)) for n in range(1000)]
+    await sender.push(*sent)
+
+    moved = await drain(site_of(queue, store), MESSAGES)
+
+    assert moved is not None
+    assert (moved.stored, moved.dead) == (999, 1)
+    assert store.messages() == [message for message in sent if message.content != "poison"]
+    letters = await queue.client.xrange(queue.keys.dead(MESSAGES))
+    assert len(letters) == 1
+    assert b"content is poison" in letters[0][1][b"e"]
+    counts = await total(queue)
+    assert (counts.accepted, counts.stored, counts.dead, counts.balanced) == (1000, 999, 1, True)
+
+
+async def test_an_entry_that_is_no_frame_is_buried_and_its_neighbours_are_stored(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    await sender.push(sender.message("before"))
+    await queue.push([Push(MESSAGES, "q", 1, [Frame(b"\x01garbage", 3)])], 100)
+    await sender.push(sender.message("after"))
+
+    moved = await drain(site_of(queue, store), MESSAGES)
+
+    assert moved is not None
+    assert (moved.stored, moved.dead) == (2, 3)
+    assert [message.content for message in store.messages()] == ["before", "after"]
+    assert (await total(queue)).balanced
+
+
+async def test_a_frame_from_a_newer_producer_waits_for_an_upgraded_worker(queue: Queue) -> None:
+    await queue.push([Push(MESSAGES, "q", 1, [Frame(b"\x02\x90", 1)])], 100)
+
+    with pytest.raises(LaneWaits, match="upgrade the worker"):
+        await drain(site_of(queue, ListStore()), MESSAGES)
+
+    assert (await total(queue)).pending == 1
+
+
+async def test_crash_between_write_and_commit_loses_nothing(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of write and commit in `drain`: a commit that never happens delivers again, once more harmlessly."""
+    store, sender = ListStore(), Sender(queue)
+    sent = [sender.message(str(n)) for n in range(10)]
+    await sender.push(*sent)
+
+    class Killed(BaseException):
+        pass
+
+    async def die(_: Commit) -> bool:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "commit", die)
+        with pytest.raises(Killed):
+            await drain(site_of(queue, store, lease_ms=50), MESSAGES)
+    assert store.messages() == sent, "written before the commit"
+    await _until_free(queue)
+    await drain(site_of(queue, store), MESSAGES)
+
+    assert store.messages() == sent
+    counts = await total(queue)
+    assert (counts.stored, counts.pending, counts.balanced) == (10, 0, True)
+
+
+async def test_an_owner_that_lost_its_lease_settles_nothing(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    await sender.push(sender.message("one"))
+    real_commit = queue.commit
+
+    async def commit_after_theft(commit: Commit) -> bool:
+        await queue.client.set(queue.keys.lease(MESSAGES), "999", px=1000)
+        return await real_commit(commit)
+
+    queue.commit = commit_after_theft  # type: ignore[method-assign] # the theft happens between two steps
+    moved = await drain(site_of(queue, store), MESSAGES)
+
+    assert moved is not None
+    assert moved.records == 0
+    assert (await total(queue)).pending == 1
+
+
+async def test_an_epoch_below_what_the_store_has_seen_is_raised_above_it(queue: Queue) -> None:
+    """A failover of the queue server may lose epochs; the store has not."""
+    store, sender = ListStore(epoch=41), Sender(queue)
+    await sender.push(sender.message())
+
+    moved = await drain(site_of(queue, store), MESSAGES)
+
+    assert moved is not None
+    assert moved.stored == 1
+    assert store.epoch == 42
+
+
+async def test_a_commit_whose_answer_is_lost_is_repeated_and_counts_once(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    await sender.push(*(sender.message(str(n)) for n in range(5)))
+    real_commit, answers = queue.commit, iter([QueueUnavailable("answer lost")])
+
+    async def lossy(commit: Commit) -> bool:
+        done = await real_commit(commit)
+        for error in answers:
+            raise error
+        return done
+
+    queue.commit = lossy  # type: ignore[method-assign] # stands for a connection cut after the script ran
+    moved = await drain(site_of(queue, store), MESSAGES)
+
+    assert moved is not None
+    assert moved.stored == 5
+    counts = await total(queue)
+    assert (counts.stored, counts.balanced) == (5, True)
+
+
+async def test_a_slice_ends_in_time_and_asks_to_be_rung_again(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    for n in range(50):
+        await sender.push(sender.message(str(n)))
+
+    moved = await drain(site_of(queue, store, slice_ms=1, batch_records=1), MESSAGES)
+
+    assert moved is not None
+    assert moved.records < 50
+    assert moved.generation > 1
+
+
+async def _until_free(queue: Queue) -> None:
+    async with asyncio.timeout(5):
+        while await queue.client.exists(queue.keys.lease(MESSAGES)):
+            await asyncio.sleep(0.01)

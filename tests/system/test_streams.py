@@ -1,0 +1,149 @@
+"""Streams on a real queue server: content equal to what was written, whatever happens on the way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from penstock.wire.queue import Queue
+from penstock.wire.records import StreamChunk
+from penstock.worker.drain import drain
+from tests.system.drain_support import MESSAGES, ListStore, Sender, site_of, total
+
+
+async def test_a_stream_in_one_batch_never_touches_a_buffer(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    await sender.push(*sender.chunks(["Hel", "lo"]))
+
+    await drain(site_of(queue, store), MESSAGES)
+
+    assert [(message.content, message.state) for message in store.messages()] == [("Hello", None)]
+    counts = await total(queue)
+    assert (counts.accepted, counts.stored, counts.pending, counts.balanced) == (3, 3, 0, True)
+
+
+async def test_an_open_stream_waits_in_the_queue_server_and_does_not_pin_the_log(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    chunks = sender.chunks(["a", "b", "c"])
+    await sender.push(*chunks[:2])
+
+    await drain(site_of(queue, store), MESSAGES)
+    counts = await total(queue)
+    assert (store.rows, counts.entries, counts.pending, counts.buffered, counts.open_streams) == ({}, 0, 2, 2, 1)
+    assert counts.balanced
+    await sender.push(*chunks[2:])
+    await drain(site_of(queue, store), MESSAGES)
+
+    assert [message.content for message in store.messages()] == ["abc"]
+    counts = await total(queue)
+    assert (counts.stored, counts.pending, counts.open_streams, counts.balanced) == (4, 0, 0, True)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(alphabet="abcé😀", max_size=4), max_size=8), st.data())
+async def test_any_delivery_gives_the_written_text(queue: Queue, texts: list[str], data: st.DataObject) -> None:
+    """Chunks reordered, repeated and cut into slices anywhere."""
+    store, sender = ListStore(), Sender(queue)
+    sender._number = data.draw(st.just(int((await total(queue)).accepted) + 1))
+    chunks = sender.chunks(texts)
+    order = data.draw(st.permutations(chunks + data.draw(st.lists(st.sampled_from(chunks), max_size=3))))
+    cuts = data.draw(st.lists(st.integers(0, len(order)), max_size=3).map(sorted))
+    site = site_of(queue, store)
+    for begin, end in zip([0, *cuts], [*cuts, len(order)], strict=True):
+        if order[begin:end]:
+            await sender.push(*order[begin:end])
+            await drain(site, MESSAGES)
+
+    assert [message.content for message in store.messages() if message.state is None] == ["".join(texts)]
+    assert (await total(queue)).balanced
+
+
+async def test_a_silent_stream_is_stored_as_interrupted_and_a_late_chunk_mends_it(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    chunks = sender.chunks(["a", "b", "c"])
+    site = site_of(queue, store, stream_timeout_ms=60_000)
+    await sender.push(*chunks[:2])
+    await drain(site, MESSAGES)
+
+    real_now = site.now_ms
+    site.now_ms = lambda: real_now() + 60_001
+    await drain(site, MESSAGES)
+    assert [(m.content, m.state) for m in store.messages()] == [("ab", "interrupted")]
+    assert (await total(queue)).open_streams == 0
+    site.now_ms = real_now
+    await sender.push(chunks[2])
+    await drain(site, MESSAGES)
+    await sender.push(chunks[3])
+    await drain(site, MESSAGES)
+
+    assert [(m.content, m.state) for m in store.messages()] == [("abc", None)]
+    counts = await total(queue)
+    assert (counts.pending, counts.balanced) == (0, True)
+
+
+async def test_a_producers_interrupted_end_is_kept_as_such(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    await sender.push(*sender.chunks(["half an ans"], end="interrupted"))
+
+    await drain(site_of(queue, store), MESSAGES)
+
+    assert [(m.content, m.state) for m in store.messages()] == [("half an ans", "interrupted")]
+
+
+async def test_more_streams_than_the_bound_lose_no_text(queue: Queue) -> None:
+    """With 8 partitions and a bound of 40, this partition keeps 5 open; 30 streams are written in turns."""
+    store, sender = ListStore(), Sender(queue)
+    site = site_of(queue, store, stream_open_max=40)
+    streams = [sender.chunks([f"{n}-{part} " for part in range(4)]) for n in range(30)]
+    for part in range(5):
+        for stream in streams:
+            await sender.push(stream[part])
+        await drain(site, MESSAGES)
+        assert (await total(queue)).open_streams <= 5 + 30, "the bound is applied by the next batch"
+
+    await drain(site, MESSAGES)
+
+    expected = [(f"{n}-0 {n}-1 {n}-2 {n}-3 ", None) for n in range(30)]
+    assert [(m.content, m.state) for m in store.messages()] == expected
+    counts = await total(queue)
+    assert (counts.pending, counts.open_streams, counts.balanced) == (0, 0, True)
+
+
+async def test_snapshots_show_the_text_so_far(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    site = site_of(queue, store, stream_policy="snapshots", stream_snapshot_ms=0)
+    chunks = sender.chunks(["a", "b"])
+    seen = []
+    for chunk in chunks:
+        await sender.push(chunk)
+        await drain(site, MESSAGES)
+        seen.append([(m.content, m.state) for m in store.messages()])
+
+    assert seen == [[("a", "streaming")], [("ab", "streaming")], [("ab", None)]]
+    assert (await total(queue)).balanced
+
+
+async def test_all_chunks_keeps_each_chunk_beside_the_message(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    await sender.push(*sender.chunks(["a", "b"]))
+
+    await drain(site_of(queue, store, stream_policy="all_chunks"), MESSAGES)
+
+    assert [record.text for record in store.writes[0] if isinstance(record, StreamChunk)] == ["a", "b", ""]
+    assert (await total(queue)).balanced
+
+
+@pytest.mark.parametrize("end", ["complete", "interrupted"])
+async def test_a_gap_holds_the_end_back_until_it_is_filled(queue: Queue, end: str) -> None:
+    store, sender = ListStore(), Sender(queue)
+    chunks = sender.chunks(["a", "b", "c"], end=end)
+    await sender.push(chunks[0], chunks[2], chunks[3])
+    await drain(site_of(queue, store), MESSAGES)
+    assert store.rows == {}
+
+    await sender.push(chunks[1])
+    await drain(site_of(queue, store), MESSAGES)
+
+    assert [m.content for m in store.messages()] == ["abc"]
+    assert (await total(queue)).balanced

@@ -1,0 +1,91 @@
+"""A prefix of a log, decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from penstock.wire.errors import FrameCorrupt
+from penstock.wire.frames import decode_frame
+from penstock.wire.keys import Partition
+from penstock.wire.queue import Entry, Queue
+from penstock.wire.records import Record, StreamChunk
+from penstock.worker.settings import WorkerConfig
+
+_MAX_READ = 1_000
+"""Entries asked for at once, however small they are."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a slice settles together. An empty one settles only streams that fell silent."""
+
+    last_id: str = ""
+    records: int = 0
+    """Records that leave the log."""
+    items: list[Record] = field(default_factory=list)
+    """Everything but chunks, in the log's order."""
+    chunks: list[StreamChunk] = field(default_factory=list)
+    weights: dict[bytes, int] = field(default_factory=dict)
+    """How many records an item counts for, where it is not one: a replayed letter of a whole stream."""
+    corrupt: list[tuple[Entry, str]] = field(default_factory=list)
+    """Entries that are no frame, and why."""
+
+
+def decode(entries: Sequence[Entry]) -> Batch:
+    """The batch of *entries*.
+
+    Raises:
+        FrameTooNew: One of them was written by a newer producer. Nothing may be settled past it.
+    """
+    batch = Batch(entries[-1].id if entries else "", sum(entry.records for entry in entries))
+    for entry in entries:
+        try:
+            records = decode_frame(entry.frame)
+        except FrameCorrupt as exc:
+            batch.corrupt.append((entry, str(exc)))
+            continue
+        if len(records) != entry.records and len(records) == 1:
+            batch.weights[records[0].id] = entry.records
+        for record in records:
+            (batch.chunks if type(record) is StreamChunk else batch.items).append(record)  # type: ignore[arg-type]
+    return batch
+
+
+class LogReader:
+    """Reads a log from its head, in prefixes of bounded size. Entries it has read wait for the next prefix."""
+
+    __slots__ = ("_config", "_count", "_partition", "_queue", "_waiting")
+
+    def __init__(self, queue: Queue, partition: Partition, config: WorkerConfig) -> None:
+        self._queue = queue
+        self._partition = partition
+        self._config = config
+        self._count = 16
+        self._waiting: list[Entry] = []
+
+    async def next_prefix(self) -> list[Entry]:
+        """The next entries, at most `batch_records` and `batch_bytes` unless one frame is larger; empty at the end."""
+        if not self._waiting:
+            self._waiting = await self._queue.read(self._partition, self._count)
+        taken = self._cut()
+        prefix, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        self._adapt(prefix)
+        return prefix
+
+    def _cut(self) -> int:
+        records = size = 0
+        for taken, entry in enumerate(self._waiting):
+            records += entry.records
+            size += len(entry.frame)
+            if taken and (records > self._config.batch_records or size > self._config.batch_bytes):
+                return taken
+        return len(self._waiting)
+
+    def _adapt(self, prefix: Sequence[Entry]) -> None:
+        """Ask for about as many entries as fill a batch: frames hold from one record to thousands."""
+        if prefix:
+            records = max(1, sum(entry.records for entry in prefix))
+            size = max(1, sum(len(entry.frame) for entry in prefix))
+            fill = min(self._config.batch_records / records, self._config.batch_bytes / size)
+            self._count = max(1, min(_MAX_READ, round(len(prefix) * fill)))

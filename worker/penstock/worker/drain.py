@@ -1,0 +1,198 @@
+"""One slice of one partition: read a prefix, write it to the store, settle it in the queue; again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from penstock.stores.contract import Store
+from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
+from penstock.wire.errors import FrameTooNew, PenstockError, QueueUnavailable
+from penstock.wire.ids import new_id
+from penstock.wire.keys import Partition
+from penstock.wire.queue import Commit, Entry, Lease
+from penstock.wire.records import Record, StreamChunk
+from penstock.worker.backoff import next_delay_s
+from penstock.worker.batch import Batch, LogReader, decode
+from penstock.worker.lease import HeldLease, kept
+from penstock.worker.letters import LetterWriter
+from penstock.worker.poison import Refused, write_or_refuse
+from penstock.worker.sandbox import Sandbox
+from penstock.worker.site import Site
+from penstock.worker.streams import Settlement, StreamDesk
+
+_SUSPECT_STALLS = 2
+"""So many owners died on one head before its batch is written in a child process."""
+
+_COMMIT_PAUSE_S = 0.05
+
+STREAM_LANE = "messages"
+
+
+class LaneWaits(PenstockError):
+    """The lane's store is away, or its log holds what only a newer worker can read. Try again in `delay_s`."""
+
+    def __init__(self, partition: Partition, failures: int, delay_s: float, reason: str) -> None:
+        super().__init__(f"{partition} waits {delay_s:.1f} s after failure {failures}: {reason}")
+        self.failures = failures
+        self.delay_s = delay_s
+        self.reason = reason
+
+
+class LeaseLost(PenstockError):
+    """Another worker owns the partition now. What was not committed will be delivered to it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Slice:
+    """What one slice moved."""
+
+    records: int = 0
+    stored: int = 0
+    dead: int = 0
+    batches: int = 0
+    generation: int = 0
+    """Above 0 when records are left: ring it."""
+
+
+async def drain(site: Site, partition: Partition) -> Slice | None:
+    """Drain *partition* for one slice. None when somebody else holds it.
+
+    Raises:
+        Busy: This worker may take no more partitions now.
+        LaneWaits: The store is away; the lease is given back, the failure is counted.
+        QueueUnavailable: The lease runs out by itself.
+    """
+    with site.fleet.taking():
+        lease = await site.queue.acquire(partition, site.config.lease_ms)
+        if lease is None:
+            return None
+        try:
+            return await _owned(site, lease)
+        except StaleOwner as exc:
+            # Either a newer owner exists, or the queue server lost epochs in a failover and ours is too low.
+            again = await _reacquire(site, lease, exc.seen)
+            return None if again is None else await _owned(site, again)
+
+
+async def _reacquire(site: Site, lease: Lease, floor: int) -> Lease | None:
+    generation, _ = await site.queue.release(lease)
+    if generation < 0:
+        return None
+    return await site.queue.acquire(lease.partition, site.config.lease_ms, floor)
+
+
+async def _owned(site: Site, lease: Lease) -> Slice:
+    moved = Slice()
+    async with kept(site.queue, lease, site.config.lease_ms) as held:
+        try:
+            store = await site.stores.of(lease.partition.lane)
+            await _SliceRun(site, store, held, moved).run()
+        except LeaseLost:
+            return moved
+        except (StoreUnavailable, StoreRejected, FrameTooNew) as exc:
+            # Refused records are dead letters by now: what is rejected here is the store's schema, in its setup.
+            raise await _give_up(site, lease, exc) from exc
+        moved.generation = max(0, (await site.queue.release(lease))[0])
+        return moved
+
+
+async def _give_up(site: Site, lease: Lease, exc: Exception) -> LaneWaits:
+    _, failures = await site.queue.release(lease, failed=True)
+    delay_s = next_delay_s(failures, site.config.backoff_base_ms, site.config.backoff_cap_ms, site.rng)
+    return LaneWaits(lease.partition, failures, delay_s, str(exc))
+
+
+class _SliceRun:
+    """The loop of one slice, for one owner."""
+
+    def __init__(self, site: Site, store: Store, held: HeldLease, moved: Slice) -> None:
+        self._site = site
+        self._store = store
+        self._held = held
+        self._moved = moved
+        self._partition = held.lease.partition
+        self._desk = StreamDesk(site, store, self._partition) if self._partition.lane == STREAM_LANE else None
+        self._log = LogReader(site.queue, self._partition, site.config)
+        self._suspect = held.lease.stall >= _SUSPECT_STALLS
+
+    async def run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._site.config.slice_ms / 1000
+        await self._settle(await self._log.next_prefix())
+        while clock() < end and not self._site.fleet.stopping.is_set():
+            entries = await self._log.next_prefix()
+            if entries:
+                await self._settle(entries)
+            elif not await self._site.queue.wait(self._partition, "0-0", self._site.config.linger_ms):
+                return
+
+    async def _settle(self, entries: Sequence[Entry]) -> None:
+        batch = decode(entries)
+        streams = await self._desk.settle(batch.chunks) if self._desk else Settlement()
+        records: list[Record] = [*batch.items, *streams.messages]
+        if self._site.config.stream_policy == "all_chunks":
+            records.extend(batch.chunks)
+        if not (batch.records or streams.changes):
+            return
+        refused = await write_or_refuse(records, self._writer())
+        # Write first, trim second. A crash between the two delivers again what is stored, and ids make that
+        # harmless; trimming first would lose it. test_crash_between_write_and_commit_loses_nothing fails if swapped.
+        await self._commit(self._commit_of(batch, streams, refused))
+        self._suspect = False
+
+    def _writer(self) -> Callable[[Sequence[Record]], Awaitable[object]]:
+        fence = self._site.fence(self._partition, self._held.lease.epoch)
+        write = self._store.write
+        if self._suspect and (child := Sandbox.of(self._site.config, self._partition.lane)):
+            write = child.write
+
+        async def write_if_ours(records: Sequence[Record]) -> object:
+            if not self._held.is_ours:
+                raise LeaseLost(f"the lease of {self._partition} ran out before a write")
+            return await write(records, fence)
+
+        return write_if_ours
+
+    def _commit_of(self, batch: Batch, streams: Settlement, refused: Sequence[Refused]) -> Commit:
+        lease = self._held.lease
+        letters = LetterWriter(self._partition, self._site.fleet.worker_id, 1 + lease.fails, self._site.now_ms())
+        buried = [letters.undecodable(entry, reason) for entry, reason in batch.corrupt]
+        buried += [letters.refused(one, _weight(one.record, batch, streams)) for one in refused]
+        dead = sum(letter.records for letter in buried)
+        self._moved.batches += 1
+        return Commit(
+            lease=lease,
+            token=new_id().hex(),
+            last_id=batch.last_id,
+            records=batch.records,
+            stored=batch.records - dead - streams.buffered,
+            dead=dead,
+            buffered=streams.buffered,
+            letters=buried,
+            streams=streams.changes,
+        )
+
+    async def _commit(self, commit: Commit) -> None:
+        while True:
+            try:
+                done = await self._site.queue.commit(commit)
+                break
+            except QueueUnavailable:
+                # The same token makes a repeated commit harmless, and repeating it spares a redelivery.
+                if not self._held.is_ours:
+                    raise
+                await asyncio.sleep(_COMMIT_PAUSE_S)
+        if not done:
+            raise LeaseLost(f"the lease of {self._partition} ran out before a commit")
+        self._moved.records += commit.records
+        self._moved.stored += commit.stored
+        self._moved.dead += commit.dead
+
+
+def _weight(record: Record, batch: Batch, streams: Settlement) -> int:
+    """For how many accepted records a refused one counts."""
+    if isinstance(record, StreamChunk):
+        return 0  # kept beside the message that its stream makes, which is what counts
+    return streams.weights.get(record.id, batch.weights.get(record.id, 1))

@@ -1,0 +1,89 @@
+"""Chunks of a stream folded to a message. Pure: decides, touches nothing.
+
+A stored message of a stream has version `3 * chunks + rank`, rank 0 while streaming, 1 when
+interrupted, 2 when complete: more chunks are newer, and with equal chunks an end is newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from penstock.wire.building import message_of_stream
+from penstock.wire.records import Message, StreamChunk
+
+BASE_ID = bytes(16)
+"""Id of a chunk that stands for text which the store had already. It was never accepted as a record."""
+
+_RANKS = {"streaming": 0, "interrupted": 1, None: 2}
+_STATES = 3
+
+
+class Folded(NamedTuple):
+    """What the chunks of one stream, in any order and however often repeated, amount to."""
+
+    example: StreamChunk
+    """Any of them: all carry the stream's id, session, role and time."""
+    fields: bytes | None
+    """The message's other fields, if a chunk that carries them is here."""
+    text: str
+    reached: int
+    """Chunks from the first one on without a gap."""
+    covered: int
+    """The number after the last chunk that is here."""
+    end: str | None
+    """None while the stream is open."""
+    normalised: bool
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether chunks are missing before one that is here."""
+        return self.reached < self.covered
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the end is here, and every chunk before it."""
+        return self.end is not None and not self.has_gap
+
+
+def fold(chunks: Sequence[StreamChunk]) -> Folded:
+    """Put *chunks* (at least one, of one stream) in order and join them. Repeated ones count once.
+
+    A run leaves its producer once and never changes, so of two runs with one sequence number one is a repeat.
+    """
+    parts: list[str] = []
+    reached = covered = 0
+    end: str | None = None
+    for chunk in sorted(chunks, key=attrgetter("seq")):
+        after = chunk.seq + chunk.chunks
+        end = chunk.end or end
+        if after > covered:
+            parts.append(chunk.text)
+            covered = after
+            if chunk.seq <= reached:
+                reached = after
+    fields = next((chunk.fields for chunk in chunks if chunk.fields is not None), None)
+    dirty = any(chunk.normalised for chunk in chunks)
+    return Folded(chunks[0], fields, "".join(parts), reached, covered, end, dirty)
+
+
+def to_message(folded: Folded, state: str | None, *, chunks: int | None = None) -> Message:
+    """The message of a stream with *state* `streaming`, `interrupted`, or None for complete.
+
+    *chunks* is how many of them the version says, by default those without a gap: when the gap fills,
+    the version rises and the row is mended.
+    """
+    version = _STATES * (folded.reached if chunks is None else chunks) + _RANKS[state]
+    example = folded.example._replace(normalised=folded.normalised)
+    return message_of_stream(example, folded.fields, folded.text, state, version)
+
+
+def chunks_in(version: int) -> int:
+    """How many chunks a stored message of that version holds."""
+    return version // _STATES
+
+
+def base_chunk(example: StreamChunk, content: str, version: int) -> StreamChunk:
+    """A chunk that stands for what the store holds of *example*'s stream already."""
+    return example._replace(id=BASE_ID, seq=0, chunks=chunks_in(version), text=content, end=None, normalised=False)

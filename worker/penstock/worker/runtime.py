@@ -1,0 +1,240 @@
+"""The only module that knows arq: schedules drains and sweeps, defers what must wait, hands over on SIGTERM.
+
+arq holds no data: its jobs are names of partitions. `docs/design.md` says what each setting costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import signal
+import socket
+from typing import Any, cast
+
+import msgpack
+import structlog
+from arq import Retry, cron
+from arq.connections import ArqRedis, RedisSettings
+from arq.jobs import Job, JobStatus
+from arq.worker import create_worker, func
+from redis.asyncio.retry import Retry as RedisRetry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from penstock.wire.errors import QueueUnavailable
+from penstock.wire.keys import Keys, Partition
+from penstock.wire.queue import MAX_PARTITIONS, Queue
+from penstock.wire.records import LANES
+from penstock.worker.drain import LaneWaits, Slice, drain
+from penstock.worker.fleet import Busy, Fleet
+from penstock.worker.logs import configure
+from penstock.worker.settings import WorkerConfig
+from penstock.worker.site import Site, Stores
+from penstock.worker.sweeper import forgotten
+
+_log = structlog.get_logger("penstock.worker")
+
+_BUSY_DEFER_S = 0.2
+_FOREVER = 10**9
+"""Tries: a drain is data-free, so arq must never give up on one."""
+_MOST_DRAINS = len(LANES) * MAX_PARTITIONS
+_DRAIN_GRACE_S = 120
+"""A slice ends by itself; a batch that is bisected in child processes takes longer."""
+_BELL_WAIT_S = 1.0
+_QUEUE_PAUSE_S = 0.5
+
+
+class Foreman:
+    """One worker process under arq: its site, and the tasks beside the jobs."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._keys = Keys(config.namespace)
+        self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
+        self._tasks: list[asyncio.Task[None]] = []
+        self._site: Site | None = None
+        self._arq: ArqRedis | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What arq's worker is built from."""
+        name = f"{self._config.namespace}:sweep"
+        return {
+            "functions": [
+                func(
+                    cast("Any", self._drain), name="drain", timeout=self._timeout_s(), max_tries=_FOREVER, keep_result=0
+                )
+            ],
+            "cron_jobs": [
+                cron(
+                    cast("Any", self._sweep), name=name, second=set(range(60)), microsecond=0, timeout=20, keep_result=0
+                )
+            ],
+            "redis_settings": _redis_settings(self._config.redis_url),
+            "queue_name": self._keys.jobs(),
+            "on_startup": self._start,
+            "on_shutdown": self._stop,
+            # Ours: arq's handler cancels jobs, and a drain must finish its batch and hand over instead.
+            "handle_signals": False,
+            "max_jobs": _MOST_DRAINS + 4,
+            # Running jobs stay at the head of arq's queue, so this bounds what the whole fleet runs at once.
+            "queue_read_limit": 4 * _MOST_DRAINS + 100,
+            "poll_delay": self._config.poll_ms / 1000,
+            "keep_result": 0,
+            "log_results": False,
+            "health_check_interval": 15,
+            "health_check_key": f"{self._config.namespace}:health:{self._worker_id}",
+            "allow_abort_jobs": False,
+            "job_timeout": 20,
+            "job_serializer": msgpack.packb,
+            "job_deserializer": functools.partial(msgpack.unpackb, strict_map_key=False),
+        }
+
+    def _timeout_s(self) -> float:
+        return self._config.slice_ms / 1000 + _DRAIN_GRACE_S
+
+    # -- start and stop -------------------------------------------------------------------------
+
+    async def _start(self, ctx: dict[Any, Any]) -> None:
+        configure(self._config)
+        self._arq = ctx["redis"]
+        queue = Queue(self._config.redis_url, self._config.namespace)
+        await queue.open(self._config.partitions)
+        fleet = Fleet(queue, self._worker_id)
+        self._site = Site(config=self._config, queue=queue, stores=Stores(self._config), fleet=fleet)
+        await fleet.beat()
+        await self._sweep(ctx)
+        self._tasks = [asyncio.create_task(fleet.keep_beating()), asyncio.create_task(self._answer_bell())]
+        self._hand_over_on_signals(asyncio.current_task())
+        _log.info("worker started", worker=self._worker_id, partitions=queue.partitions, share=fleet.share)
+
+    def _hand_over_on_signals(self, main: asyncio.Task[Any] | None) -> None:
+        """On SIGTERM or SIGINT let the drains finish their batch and release, then end arq's main task."""
+        loop = asyncio.get_running_loop()
+
+        def begin(name: str) -> None:
+            if self._require().fleet.stopping.is_set():
+                return
+            self._require().fleet.stopping.set()
+            _log.info("stopping", signal=name, worker=self._worker_id)
+            self._tasks.append(loop.create_task(self._finish(main)))
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in a main thread
+                loop.add_signal_handler(number, begin, number.name)
+
+    async def _finish(self, main: asyncio.Task[Any] | None) -> None:
+        await self._require().fleet.idle()
+        if main is not None:
+            main.cancel()
+
+    async def _stop(self, _ctx: dict[Any, Any]) -> None:
+        site = self._require()
+        site.fleet.stopping.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await site.fleet.leave()
+        await site.stores.close()
+        await site.queue.close()
+        _log.info("worker stopped", worker=self._worker_id)
+
+    def _require(self) -> Site:
+        if self._site is None:
+            raise RuntimeError("the worker has not started")
+        return self._site
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    async def _drain(self, _ctx: dict[Any, Any], lane: str, number: int) -> None:
+        partition = Partition(lane, number)
+        started = asyncio.get_running_loop().time()
+        try:
+            moved = await drain(self._require(), partition)
+        except Busy as exc:
+            raise Retry(defer=_BUSY_DEFER_S) from exc
+        except LaneWaits as exc:
+            _log.warning(
+                "lane waits", partition=str(partition), failures=exc.failures, delay_s=exc.delay_s, reason=exc.reason
+            )
+            raise Retry(defer=exc.delay_s) from exc
+        except QueueUnavailable as exc:
+            _log.warning("queue away", partition=str(partition), reason=str(exc))
+            raise Retry(defer=_QUEUE_PAUSE_S) from exc
+        if moved is None:
+            return
+        if moved.generation:
+            await self._enqueue(partition, moved.generation)
+        _tell(partition, moved, asyncio.get_running_loop().time() - started)
+
+    async def _sweep(self, _ctx: dict[Any, Any]) -> None:
+        try:
+            for partition, generation in await forgotten(self._require(), self._is_queued):
+                await self._enqueue(partition, generation)
+        except QueueUnavailable as exc:
+            _log.warning("queue away", reason=str(exc))
+
+    async def _answer_bell(self) -> None:
+        """Turn the producers' rings into jobs. They ring a list of ours, so that arq's layout is no contract."""
+        queue = self._require().queue
+        while True:
+            try:
+                rung = await queue.heard(_BELL_WAIT_S)
+                if rung is not None:
+                    await self._enqueue(*rung)
+            except (QueueUnavailable, RedisConnectionError, RedisTimeoutError, OSError):
+                await asyncio.sleep(_QUEUE_PAUSE_S)
+
+    async def _enqueue(self, partition: Partition, generation: int) -> None:
+        if self._arq is None:
+            raise RuntimeError("the worker has not started")
+        await self._arq.enqueue_job("drain", *partition, _job_id=self._job_id(partition, generation))
+
+    async def _is_queued(self, partition: Partition, generation: int) -> bool:
+        job = Job(self._job_id(partition, generation), self._arq, self._keys.jobs())  # type: ignore[arg-type] # started
+        return await job.status() in (JobStatus.queued, JobStatus.deferred)
+
+    def _job_id(self, partition: Partition, generation: int) -> str:
+        # arq's job keys are shared by everything on a server, so the namespace is part of the id.
+        return f"{self._config.namespace}:drain:{partition}:{generation}"
+
+
+def _tell(partition: Partition, moved: Slice, seconds: float) -> None:
+    say = _log.info if moved.records or moved.dead else _log.debug
+    say(
+        "slice",
+        partition=str(partition),
+        records=moved.records,
+        stored=moved.stored,
+        dead=moved.dead,
+        batches=moved.batches,
+        ms=round(seconds * 1000),
+    )
+
+
+def _redis_settings(url: str) -> RedisSettings:
+    settings = RedisSettings.from_dsn(url)
+    # Without these a restart of the queue server ends the worker (arq issues 386, 435, 498).
+    settings.retry = RedisRetry(ExponentialBackoff(cap=1, base=0.05), 20)
+    settings.retry_on_timeout = True
+    settings.retry_on_error = [RedisConnectionError, RedisTimeoutError, OSError]
+    return settings
+
+
+def worker_settings(config: WorkerConfig) -> type:
+    """The class that `arq penstock.worker.WorkerSettings` reads."""
+    return type("WorkerSettings", (), Foreman(config).settings())
+
+
+def run_worker(config: WorkerConfig, *, burst: bool = False) -> None:
+    """Run a worker until SIGTERM or SIGINT, or, with *burst*, until the queue is empty. Blocks.
+
+    Raises:
+        QueueUnavailable: The queue server does not answer at the start.
+        ConfigMismatch, BadStoreURL: A setting cannot be used.
+    """
+    Stores(config)  # a wrong URL is told before anything starts
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    create_worker(worker_settings(config), burst=burst).run()

@@ -1,0 +1,91 @@
+"""Writes a suspect batch in a child process, so that a record which kills its writer kills only the child.
+
+The parent: `Sandbox.write`, with the contract of `Store.write`. The child: `python -m penstock.worker.sandbox`,
+which reads one request from its standard input and answers on its standard output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any, Self
+
+import msgpack
+
+from penstock.stores.contract import Fence, Store
+from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
+from penstock.stores.registry import sql_store, vector_store
+from penstock.wire.frames import decode_frame, encode, frame_of
+from penstock.wire.records import Record
+from penstock.worker.settings import WorkerConfig
+
+CHILD = (sys.executable, "-m", "penstock.worker.sandbox")
+
+
+class Sandbox:
+    """A store that is opened in a child process for each write."""
+
+    def __init__(self, sort: str, url: str, argv: Sequence[str] = CHILD) -> None:
+        self._sort = sort
+        self._url = url
+        self._argv = argv
+
+    @classmethod
+    def of(cls, config: WorkerConfig, lane: str) -> Self | None:
+        """The sandbox of a lane's store; None for a store that lives in this process's memory."""
+        sort, url = ("vector", config.vector_url) if lane == "embeddings" else ("sql", config.sql_url)
+        return None if url.startswith("memory:") else cls(sort, url)
+
+    async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
+        """See `Store.write`. A child that dies has refused the batch."""
+        frame = frame_of([encode(record) for record in records])
+        request = msgpack.packb([self._sort, self._url, list(fence) if fence else None, frame.body])
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(*self._argv, stdin=pipe, stdout=pipe)
+        try:
+            answer, _ = await child.communicate(request)
+        except asyncio.CancelledError:
+            child.kill()
+            await child.wait()
+            raise
+        if child.returncode != 0 or not answer:
+            raise StoreRejected(f"the process that wrote it died ({_cause(child.returncode)})")
+        return _interpret(msgpack.unpackb(answer), fence)
+
+
+def _cause(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _interpret(answer: list[Any], fence: Fence | None) -> int:
+    outcome, value = answer
+    if outcome == "stale" and fence is not None:
+        raise StaleOwner(fence.partition, fence.epoch, value)
+    if outcome == "rejected":
+        raise StoreRejected(value)
+    if outcome == "unavailable":
+        raise StoreUnavailable(value)
+    return int(value)
+
+
+async def _answer(request: bytes) -> list[Any]:
+    """What the child does: one write, and what came of it."""
+    sort, url, fence, body = msgpack.unpackb(request)
+    store: Store = vector_store(url) if sort == "vector" else sql_store(url)
+    try:
+        await store.setup()
+        written = await store.write(decode_frame(body), Fence(*fence) if fence else None)
+    except StaleOwner as exc:
+        return ["stale", exc.seen]
+    except StoreRejected as exc:
+        return ["rejected", str(exc)]
+    except StoreUnavailable as exc:
+        return ["unavailable", str(exc)]
+    finally:
+        await store.close()
+    return ["stored", written]
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgpack.packb(asyncio.run(_answer(sys.stdin.buffer.read()))))

@@ -1,0 +1,84 @@
+"""How a worker drains, merges and gives up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from penstock.wire.settings import InvalidSetting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """Every field is an environment variable `PENSTOCK_<NAME>`."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """The queue server: `redis://`, `rediss://` or `unix://`. `REDIS_URL` is read too."""
+
+    namespace: str = "penstock"
+    """Prefix of every key. Producers and workers of one system share it."""
+
+    partitions: int | None = None
+    """Logs of each lane. Fixed by the first process of a namespace; none takes what is there, or 8."""
+
+    sql_url: str = "sqlite:///./penstock.db"
+    """Where messages and logs end. `DATABASE_URL` is read too."""
+
+    vector_url: str = "lancedb:///./vectors"
+    """Where embeddings end."""
+
+    lease_ms: int = 10_000
+    """A worker that dies is replaced after this long."""
+
+    slice_ms: int = 5_000
+    """A drain gives its partition back after this long, so that workers can share."""
+
+    linger_ms: int = 200
+    """A drain with an empty log waits this long for more before it gives its partition back."""
+
+    batch_records: int = 2_000
+    """Most records of one transaction."""
+
+    batch_bytes: int = 4 * 1024 * 1024
+    """Most frame bytes of one transaction, unless one frame is larger."""
+
+    poll_ms: int = 50
+    """How often arq looks for jobs. An idle record waits half of it on average; 10 costs more CPU."""
+
+    backoff_base_ms: int = 200
+    """Wait after a store's first failure; doubles with every further one."""
+
+    backoff_cap_ms: int = 30_000
+    """Longest wait between two tries."""
+
+    stream_policy: Literal["complete_only", "snapshots", "all_chunks"] = "complete_only"
+    """What is stored of a stream while it is open: nothing, its text so far, or each chunk as well."""
+
+    stream_timeout_ms: int = 300_000
+    """A stream with no news for this long is stored as interrupted."""
+
+    stream_open_max: int = 1_000
+    """Open streams kept in the queue server; beyond, the longest idle are stored as interrupted early."""
+
+    stream_snapshot_ms: int = 2_000
+    """With `snapshots`: how often an open stream's row is refreshed."""
+
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto` is console on a terminal, else JSON."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is written."""
+
+    def __post_init__(self) -> None:
+        for name in ("lease_ms", "slice_ms", "batch_records", "batch_bytes", "poll_ms", "stream_open_max"):
+            if getattr(self, name) < 1:
+                raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        if self.linger_ms >= self.lease_ms:
+            raise InvalidSetting(
+                f"linger_ms ({self.linger_ms}) must be below lease_ms ({self.lease_ms}), "
+                f"or a lease ends while its owner waits"
+            )
+        if self.backoff_base_ms > self.backoff_cap_ms:
+            raise InvalidSetting(
+                f"backoff_base_ms ({self.backoff_base_ms}) must not be above backoff_cap_ms ({self.backoff_cap_ms})"
+            )

@@ -1,0 +1,64 @@
+"""What one worker process works with: its settings, the queue, the stores."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from penstock.stores.contract import Fence, Store
+from penstock.stores.registry import sql_store, vector_store
+from penstock.wire.keys import Partition
+from penstock.wire.queue import Queue
+from penstock.worker.fleet import Fleet
+from penstock.worker.settings import WorkerConfig
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Stores:
+    """The store of each lane, set up when it is first needed, so that one that is away stops only its lane."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._sql = sql_store(config.sql_url)
+        self._vectors = vector_store(config.vector_url)
+        self._ready: set[Store] = set()
+        self._lock = asyncio.Lock()
+
+    async def of(self, lane: str) -> Store:
+        """The store of *lane*, ready to be written to. Raises as `Store.setup` does."""
+        store: Store = self._vectors if lane == "embeddings" else self._sql
+        if store not in self._ready:
+            async with self._lock:
+                if store not in self._ready:
+                    await store.setup()
+                    self._ready.add(store)
+        return store
+
+    async def close(self) -> None:
+        """Close both."""
+        await self._sql.close()
+        await self._vectors.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """One worker process. Built at its start, handed to every drain."""
+
+    config: WorkerConfig
+    queue: Queue
+    stores: Stores
+    fleet: Fleet
+    now_ms: Callable[[], int] = wall_clock_ms
+    rng: random.Random = field(default_factory=random.Random)
+    snapshots: dict[bytes, int] = field(default_factory=dict)
+    """When each open stream's row was last refreshed, in milliseconds. Lost with the process, harmlessly."""
+
+    def fence(self, partition: Partition, epoch: int) -> Fence:
+        """What the store checks before it takes this owner's writes."""
+        return Fence(f"{self.config.namespace}/{partition}", epoch)

@@ -1,0 +1,174 @@
+"""Open streams: which chunks go to a buffer in the queue server, and which streams become messages.
+
+The buffer is the only copy that counts. It grows in the commit that trims the chunks from the log,
+so a crash loses nothing and an open stream never pins the log.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from penstock.stores.contract import Store
+from penstock.wire.frames import decode, encode
+from penstock.wire.ids import parse_id
+from penstock.wire.keys import Partition
+from penstock.wire.queue import APPEND, APPEND_ENDED, FORGET, StreamChange
+from penstock.wire.records import Message, StreamChunk
+from penstock.worker.merge import BASE_ID, Folded, base_chunk, fold, to_message
+from penstock.worker.site import Site
+
+_IDLE_AT_ONCE = 500
+"""Silent streams settled in one batch."""
+
+_GAP_PATIENCE_MS = 24 * 3600 * 1000
+"""A silent stream with chunks missing keeps its buffer this long, since only the buffer knows their place."""
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What becomes of the streams that a batch touches."""
+
+    messages: list[Message] = field(default_factory=list)
+    weights: dict[bytes, int] = field(default_factory=dict)
+    """For each message, how many accepted chunk records it settles."""
+    changes: list[StreamChange] = field(default_factory=list)
+    buffered: int = 0
+    """Change of the records that wait in buffers."""
+
+    def store(self, message: Message, weight: int) -> None:
+        """Have *message* written; its success settles *weight* records."""
+        self.messages.append(message)
+        self.weights[message.id] = weight
+
+
+class StreamDesk:
+    """Settles the streams of one partition, for its owner."""
+
+    __slots__ = ("_config", "_partition", "_queue", "_site", "_store")
+
+    def __init__(self, site: Site, store: Store, partition: Partition) -> None:
+        self._site = site
+        self._config = site.config
+        self._queue = site.queue
+        self._store = store
+        self._partition = partition
+
+    async def settle(self, chunks: Sequence[StreamChunk]) -> Settlement:
+        """Decide over the streams of *chunks*, and over those that have been silent for too long."""
+        settlement = Settlement()
+        arrived = _by_stream(chunks)
+        if arrived:
+            await self._settle_arrived(arrived, settlement)
+        await self._settle_silent(arrived, settlement)
+        return settlement
+
+    async def _settle_arrived(self, arrived: Mapping[bytes, list[StreamChunk]], settlement: Settlement) -> None:
+        states = await self._queue.stream_states(self._partition, list(arrived))
+        waiting = {stream for stream, (buffered, _) in states.items() if buffered}
+        wanted = [stream for stream in waiting if self._is_due(stream, arrived[stream], ended=states[stream][1])]
+        buffers = await self._read(wanted)
+        bases = await self._bases(arrived, waiting)
+        for stream, new in arrived.items():
+            if stream in waiting and stream not in buffers:
+                settlement.changes.append(StreamChange(stream, APPEND, _packed(new)))
+                settlement.buffered += len(new)
+            else:
+                self._fold_arrived(stream, new, [*buffers.get(stream, ()), *bases.get(stream, ())], settlement)
+
+    def _is_due(self, stream: bytes, new: Iterable[StreamChunk], *, ended: bool) -> bool:
+        """Whether a stream with a buffer must be looked at as a whole."""
+        return ended or any(chunk.end is not None for chunk in new) or self._snapshot_is_due(stream)
+
+    def _fold_arrived(
+        self, stream: bytes, new: list[StreamChunk], old: list[StreamChunk], settlement: Settlement
+    ) -> None:
+        folded = fold([*old, *new])
+        kept = _accepted(old)
+        if folded.is_complete:
+            settlement.store(to_message(folded, _end_state(folded)), kept + len(new))
+            settlement.changes.append(StreamChange(stream, FORGET))
+            settlement.buffered -= kept
+            self._site.snapshots.pop(stream, None)
+            return
+        # Text that the store alone had goes into the buffer with the first news, which then has all of it.
+        additions = [*(chunk for chunk in old if chunk.id == BASE_ID and not kept), *new]
+        op = APPEND if folded.end is None else APPEND_ENDED
+        settlement.changes.append(StreamChange(stream, op, _packed(additions)))
+        settlement.buffered += len(new)
+        if self._snapshot_is_due(stream):
+            self._site.snapshots[stream] = self._site.now_ms()
+            settlement.store(to_message(folded, "streaming"), 0)
+
+    def _snapshot_is_due(self, stream: bytes) -> bool:
+        if self._config.stream_policy != "snapshots":
+            return False
+        return self._site.now_ms() - self._site.snapshots.get(stream, 0) >= self._config.stream_snapshot_ms
+
+    async def _bases(
+        self, arrived: Mapping[bytes, list[StreamChunk]], waiting: set[bytes]
+    ) -> dict[bytes, list[StreamChunk]]:
+        """What the store has of streams that go on after they were stored as interrupted."""
+        late = [stream for stream, new in arrived.items() if stream not in waiting and min(c.seq for c in new) > 0]
+        if not late:
+            return {}
+        partials = await self._store.partials(late)
+        return {
+            stream: [base_chunk(arrived[stream][0], known.content, known.version)] for stream, known in partials.items()
+        }
+
+    async def _settle_silent(self, arrived: Mapping[bytes, object], settlement: Settlement) -> None:
+        keep = max(1, self._config.stream_open_max // self._queue.partitions)
+        before = self._site.now_ms() - self._config.stream_timeout_ms
+        found = await self._queue.idle_streams(self._partition, before, keep, _IDLE_AT_ONCE)
+        silent = [stream for stream in map(parse_id, found) if stream not in arrived]
+        for stream, chunks in (await self._read(silent)).items():
+            self._interrupt(stream, chunks, settlement)
+
+    def _interrupt(self, stream: bytes, chunks: list[StreamChunk], settlement: Settlement) -> None:
+        if not chunks:
+            settlement.changes.append(StreamChange(stream, FORGET))
+            return
+        folded = fold(chunks)
+        if folded.has_gap and self._site.now_ms() - _newest_ms(chunks) < _GAP_PATIENCE_MS:
+            settlement.store(to_message(folded, "interrupted"), 0)
+            settlement.changes.append(StreamChange(stream, APPEND if folded.end is None else APPEND_ENDED))
+            return
+        kept = _accepted(chunks)
+        settlement.store(to_message(folded, "interrupted", chunks=folded.covered), kept)
+        settlement.changes.append(StreamChange(stream, FORGET))
+        settlement.buffered -= kept
+        self._site.snapshots.pop(stream, None)
+
+    async def _read(self, streams: Sequence[bytes]) -> dict[bytes, list[StreamChunk]]:
+        if not streams:
+            return {}
+        packed = await self._queue.stream_chunks(self._partition, streams)
+        return {stream: [cast("StreamChunk", decode(one)) for one in ones] for stream, ones in packed.items()}
+
+
+def _by_stream(chunks: Iterable[StreamChunk]) -> dict[bytes, list[StreamChunk]]:
+    groups: defaultdict[bytes, list[StreamChunk]] = defaultdict(list)
+    for chunk in chunks:
+        groups[chunk.stream_id].append(chunk)
+    return dict(groups)
+
+
+def _packed(chunks: Iterable[StreamChunk]) -> list[bytes]:
+    return [encode(chunk) for chunk in chunks]
+
+
+def _accepted(chunks: Iterable[StreamChunk]) -> int:
+    """How many of *chunks* were accepted as records."""
+    return sum(chunk.id != BASE_ID for chunk in chunks)
+
+
+def _end_state(folded: Folded) -> str | None:
+    return None if folded.end == "complete" else folded.end
+
+
+def _newest_ms(chunks: Iterable[StreamChunk]) -> int:
+    """When the newest chunk was made: the first 48 bits of a UUIDv7."""
+    return max(int.from_bytes(chunk.id[:6]) for chunk in chunks)
