@@ -78,6 +78,14 @@ class Letter(NamedTuple):
     envelope: bytes
 
 
+class DeadEntry(NamedTuple):
+    """A dead letter as it lies in its stream."""
+
+    partition: Partition
+    entry_id: str
+    letter: Letter
+
+
 class StreamChange(NamedTuple):
     """What a commit does with one stream's buffer."""
 
@@ -178,8 +186,10 @@ class Queue:
         """The Redis client, for commands that are no script."""
         return self.scripts.client
 
-    async def open(self, partitions: int | None = None) -> Self:
+    async def open(self, partitions: int | None = None, *, create: bool = True) -> Self:
         """Connect, and agree on the number of partitions: the first process of a namespace fixes it.
+
+        Without *create* a namespace that does not exist yet is left so: for those who only look.
 
         Raises:
             QueueUnavailable: No answer.
@@ -189,8 +199,9 @@ class Queue:
             raise ConfigMismatch(f"partitions is {partitions}; 1 to {MAX_PARTITIONS} are accepted")
         await self.scripts.open()
         with self.scripts.translated():
-            await self.client.hsetnx(self.keys.config(), "partitions", partitions or DEFAULT_PARTITIONS)
-            known = int(await self.client.hget(self.keys.config(), "partitions"))
+            if create:
+                await self.client.hsetnx(self.keys.config(), "partitions", partitions or DEFAULT_PARTITIONS)
+            known = int(await self.client.hget(self.keys.config(), "partitions") or DEFAULT_PARTITIONS)
         if partitions is not None and partitions != known:
             raise ConfigMismatch(
                 f"partitions is {partitions} here, but namespace {self.keys.namespace!r} was created with {known}; "
@@ -407,6 +418,58 @@ class Queue:
                 raise reply
             result[where] = _counts(reply)
         return result
+
+    async def dead_letters(
+        self, partition: Partition, count: int, after: str = "-", upto: str = "+"
+    ) -> list[DeadEntry]:
+        """At most *count* dead letters of a partition, oldest first, after entry id *after*, up to *upto*."""
+        start = after if after == "-" else f"({after}"
+        with self.scripts.translated():
+            reply = await self.client.xrange(self.keys.dead(partition), min=start, max=upto, count=count)
+        return [_dead_entry(partition, at, fields) for at, fields in reply]
+
+    async def newest_letter(self, partition: Partition) -> str | None:
+        """The entry id of a partition's newest dead letter; None when there is none."""
+        with self.scripts.translated():
+            reply = await self.client.xrevrange(self.keys.dead(partition), count=1)
+        return text_of(reply[0][0]) if reply else None
+
+    async def dead_letter(self, record_id: str) -> DeadEntry | None:
+        """The newest dead letter of a record, wherever it lies; None when there is none."""
+        wheres = self.all_partitions()
+        with self.scripts.translated():
+            async with self.client.pipeline(transaction=False) as pipe:
+                for where in wheres:
+                    pipe.hget(self.keys.dead_index(where), record_id)
+                found = zip(wheres, await pipe.execute(), strict=True)
+            for where, at in found:
+                reply = await self.client.xrange(self.keys.dead(where), min=at, max=at) if at else None
+                if reply:
+                    return _dead_entry(where, *reply[0])
+        return None
+
+    async def replay(self, entry: DeadEntry, frame: Frame) -> tuple[bool, int]:
+        """Send a dead letter through the log again as *frame*: (whether it was still there, generation to ring or 0).
+
+        Raises:
+            QueueFull: The server has no memory left; the letter stays where it is.
+        """
+        where, letter = entry.partition, entry.letter
+        keys = [self.keys.dead(where), self.keys.dead_index(where), self.keys.log(where), self.keys.meta(where)]
+        args = [entry.entry_id, letter.record_id, frame.records, frame.body]
+        moved, generation = await self.scripts.run("replay", keys, args)
+        return bool(moved), generation
+
+    async def purge(self, entry: DeadEntry) -> bool:
+        """Remove a dead letter for good; it stays counted as purged. False when it was gone already."""
+        where, letter = entry.partition, entry.letter
+        keys = [self.keys.dead(where), self.keys.dead_index(where), self.keys.meta(where)]
+        return bool(await self.scripts.run("purge", keys, [entry.entry_id, letter.record_id, letter.records]))
+
+
+def _dead_entry(partition: Partition, at: Any, fields: Mapping[bytes, bytes]) -> DeadEntry:
+    letter = Letter(text_of(fields[b"i"]), int(fields[b"n"]), fields[b"r"], fields[b"e"])
+    return DeadEntry(partition, text_of(at), letter)
 
 
 def _counts(reply: list[Any]) -> Counts:

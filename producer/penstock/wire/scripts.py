@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 
 from penstock.wire.errors import ConfigMismatch, QueueFull, QueueRejected, QueueUnavailable
+from penstock.wire.settings import InvalidSetting
 
 OLDEST_SERVER = (6, 2)
 """Oldest Redis whose streams can be trimmed by id."""
@@ -49,14 +50,20 @@ class Scripts:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # No retries below us: the callers know what repeating means, and how long to wait.
-        self.client = redis.asyncio.Redis.from_url(
-            url,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=_SOCKET_TIMEOUT_S,
-            socket_connect_timeout=_SOCKET_TIMEOUT_S,
-        )
+        try:
+            # No retries below us: the callers know what repeating means, and how long to wait.
+            self.client = redis.asyncio.Redis.from_url(
+                url,
+                protocol=2,
+                retry=Retry(NoBackoff(), 0),
+                socket_timeout=_SOCKET_TIMEOUT_S,
+                socket_connect_timeout=_SOCKET_TIMEOUT_S,
+            )
+        except ValueError as exc:
+            raise InvalidSetting(
+                f"PENSTOCK_REDIS_URL is {hide_password(url)!r}; redis://HOST:PORT/NUMBER, rediss://... or unix://PATH "
+                f"is needed ({exc})"
+            ) from exc
         self._allow_oom = False
 
     async def open(self) -> None:
