@@ -26,10 +26,10 @@ CHILD = (sys.executable, "-m", "penstock.worker.sandbox")
 class Sandbox:
     """A store that is opened in a child process for each write."""
 
-    def __init__(self, sort: str, url: str, argv: Sequence[str] = CHILD) -> None:
+    def __init__(self, sort: str, url: str, argv: Sequence[str] | None = None) -> None:
         self._sort = sort
         self._url = url
-        self._argv = argv
+        self._argv = argv or CHILD
 
     @classmethod
     def of(cls, config: WorkerConfig, lane: str) -> Self | None:

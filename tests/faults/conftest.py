@@ -1,0 +1,22 @@
+"""A whole system for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from penstock.embedded import EmbeddedQueue
+from tests.faults.system import System
+
+
+@pytest.fixture
+def system(tmp_path: Path, queue_server: EmbeddedQueue) -> Iterator[System]:
+    folder = tmp_path / f"system-{tmp_path.name}"
+    folder.mkdir()
+    whole = System(folder, queue_server)
+    try:
+        yield whole
+    finally:
+        whole.stop()

@@ -1,0 +1,53 @@
+"""Workers die while records flow; the store ends with exactly what was sent, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import defaultdict
+
+from tests.faults.system import System
+
+RECORDS = 20_000
+SESSIONS = 40
+
+
+async def test_one_worker_killed_and_one_terminated_lose_and_repeat_nothing(system: System) -> None:
+    first, second = system.start_worker(), system.start_worker()
+    sent: defaultdict[str, list[str]] = defaultdict(list)
+    async with system.producer() as producer:
+        for number in range(RECORDS):
+            session, content = f"session-{number % SESSIONS}", f"message {number}"
+            producer.message(session_id=session, role="user", content=content)
+            sent[session].append(content)
+            if number % 200 == 0:
+                await asyncio.sleep(0.02)
+            if number == RECORDS // 4:
+                first.send_signal(signal.SIGKILL)
+                system.start_worker()
+            if number == RECORDS // 2:
+                second.send_signal(signal.SIGTERM)
+                system.start_worker()
+        await producer.flush(until="stored", timeout=60)
+
+    assert second.wait(10) == 0
+    assert system.contents() == sent
+    assert system.counters() == {session: len(contents) for session, contents in sent.items()}
+    counts = await system.counts()
+    assert (counts.accepted, counts.stored, counts.pending, counts.dead) == (RECORDS, RECORDS, 0, 0)
+    assert counts.balanced
+
+
+async def test_losing_every_key_of_arq_costs_only_a_moment(system: System) -> None:
+    """The sweep finds what nobody rings for."""
+    async with system.producer() as producer:
+        receipts = [producer.message(session_id="s", role="user", content=str(n)) for n in range(100)]
+        await producer.flush(until="queued", timeout=10)
+        client = system.server.client()
+        keys = [key for key in client.keys("*") if b"arq" in key and system.folder.name.encode() in key]
+        client.delete(f"{system.folder.name}:bell", *keys)
+        client.close()
+        system.start_worker()
+        await receipts[-1].stored(timeout=20)
+
+    assert system.contents() == {"s": [str(n) for n in range(100)]}

@@ -1,0 +1,107 @@
+"""The worker as a process: started by arq or by ours, stopped by signals, sharing with others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from penstock.embedded import EmbeddedQueue
+from penstock.wire.queue import Queue
+from tests.faults.system import System
+
+ARQ = [sys.executable, "-m", "arq", "penstock.worker.WorkerSettings", "--burst"]
+OURS = [sys.executable, "-m", "penstock.cli", "worker", "--burst"]
+
+
+@pytest.fixture
+def system(tmp_path: Path, queue_server: EmbeddedQueue) -> System:
+    folder = tmp_path / f"runtime-{tmp_path.name}"
+    folder.mkdir()
+    return System(folder, queue_server)
+
+
+async def send(system: System, count: int) -> None:
+    async with system.producer() as producer:
+        for number in range(count):
+            producer.message(session_id=f"s{number % 20}", role="user", content=str(number))
+            producer.log(level="info", event="sent", agent_id="a", data={"number": number})
+
+
+@pytest.mark.parametrize("command", [ARQ, OURS], ids=["arq", "penstock"])
+async def test_a_burst_worker_drains_everything_and_ends(system: System, command: list[str]) -> None:
+    await send(system, 500)
+
+    done = subprocess.run(command, env=system.environment, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert sum(map(len, system.contents().values())) == 500
+    counts = await system.counts()
+    assert (counts.stored, counts.pending, counts.balanced) == (1000, 0, True)
+
+
+async def test_the_log_has_one_line_a_slice_and_none_a_record(system: System) -> None:
+    await send(system, 500)
+
+    done = subprocess.run(OURS, env=system.environment, capture_output=True, text=True, timeout=60, check=True)
+
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    slices = [line for line in lines if line["event"] == "slice"]
+    assert sum(line["records"] for line in slices) == 1000
+    assert len(lines) < 60
+    assert {"partition", "records", "stored", "dead", "ms", "timestamp", "level"} <= slices[0].keys()
+
+
+async def test_a_terminated_worker_hands_over_within_half_a_second(system: System) -> None:
+    worker = system.start_worker()
+    try:
+        async with system.producer() as producer:
+            for number in range(2_000):
+                producer.message(session_id=f"s{number % 50}", role="user", content=str(number))
+            await producer.message(session_id="s0", role="user", content="last").stored(timeout=20)
+            started = time.monotonic()
+            worker.send_signal(signal.SIGTERM)
+            code = await asyncio.to_thread(worker.wait, 10)
+    finally:
+        system.stop()
+
+    assert code == 0
+    # The process ends within this; its leases go back earlier. Twice the target, since the machine may be busy.
+    assert time.monotonic() - started < 1.0
+    async with Queue(system.server.url, system.folder.name) as queue:
+        assert sum(counts.leased for counts in (await queue.counts()).values()) == 0
+        assert await queue.workers() == []
+
+
+async def test_two_workers_share_the_partitions(system: System) -> None:
+    for _ in range(2):
+        system.start_worker()
+    try:
+        async with asyncio.timeout(30), Queue(system.server.url, system.folder.name) as queue:
+            while len(await queue.workers()) < 2:
+                await asyncio.sleep(0.05)
+        await send(system, 3_000)
+        await system.drained()
+    finally:
+        system.stop()
+
+    logs = [(system.folder / f"worker-{n}.log").read_text() for n in range(2)]
+    assert all('"slice"' in log for log in logs)
+
+
+async def test_a_worker_with_a_wrong_url_says_what_to_do(system: System) -> None:
+    environment = {**os.environ, **system.environment, "PENSTOCK_SQL_URL": "mysql://nowhere/db"}
+
+    done = subprocess.run(OURS, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode != 0
+    assert "mysql" in done.stderr
+    assert "known are" in done.stderr
+    assert "Traceback" not in done.stderr
