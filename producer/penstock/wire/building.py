@@ -12,7 +12,7 @@ import math
 import re
 import sys
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import orjson
@@ -242,16 +242,29 @@ def vector_bytes(vector: Any, field: str = "vector") -> bytes:
 def _floats(vector: Any, field: str) -> array.array[float]:
     floats = array.array("f")
     if isinstance(vector, bytes | bytearray | memoryview):
-        if len(vector) % 4:
-            raise InvalidRecord(field, f"{len(vector)} bytes", "float32 bytes come in fours")
-        floats.frombytes(vector)
+        raw = bytes(vector)
+        if len(raw) % 4:
+            raise InvalidRecord(field, f"{len(raw)} bytes", "float32 bytes come in fours")
+        floats.frombytes(raw)
         return floats
     if hasattr(vector, "astype"):  # numpy, without importing it
-        if getattr(vector, "ndim", 1) != 1:
-            raise InvalidRecord(field, f"{vector.ndim} dimensions", "a one-dimensional array is needed")
-        floats.frombytes(vector.astype("<f4").tobytes())
+        floats.frombytes(_array_bytes(vector, field))
         return floats
+    if isinstance(vector, Mapping | set | frozenset):
+        raise InvalidRecord(field, vector, f"a sequence of numbers is needed; a {type(vector).__name__} has no order")
     try:
         return array.array("f", cast("Iterable[float]", vector))
     except (TypeError, OverflowError) as exc:
         raise InvalidRecord(field, vector, f"a sequence of numbers is needed ({exc})") from exc
+
+
+def _array_bytes(vector: Any, field: str) -> bytes:
+    if getattr(vector, "ndim", 1) != 1:
+        raise InvalidRecord(field, f"{vector.ndim} dimensions", "a one-dimensional array is needed")
+    kind = getattr(getattr(vector, "dtype", None), "kind", "?")
+    if kind not in "fiub":
+        raise InvalidRecord(field, str(getattr(vector, "dtype", "?")), "an array of real numbers is needed")
+    try:
+        return cast("bytes", vector.astype("<f4").tobytes())
+    except (AttributeError, RuntimeWarning) as exc:  # no numpy array after all, or a number beyond float32
+        raise InvalidRecord(field, vector, f"an array that fits float32 is needed ({exc})") from exc

@@ -12,6 +12,7 @@ that hold their defaults. Golden frames lie in `tests/unit/golden/`.
 from __future__ import annotations
 
 import struct
+import typing
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -31,12 +32,32 @@ Redis allocates and copies an entry as one piece; beyond 256 KB latency of other
 MAX_FRAME_RECORDS = 0xFFFF
 
 _MAX_HEADER_BYTES = 4
+_ID_BYTES = 16
 _VERSION_BYTE = bytes([VERSION])
 _CODES: dict[type[Record], int] = {kind.record: kind.code for kind in KINDS}
 _DEFAULTS: dict[type[Record], tuple[Any, ...]] = {
     kind.record: tuple(kind.record._field_defaults.get(name, ...) for name in kind.record._fields) for kind in KINDS
 }
-_CLASSES: dict[int, type[Any]] = {kind.code: kind.record for kind in KINDS}
+
+
+class _Shape(NamedTuple):
+    """What an encoded record of one kind must look like."""
+
+    record: type[Any]
+    types: tuple[tuple[type, ...], ...]
+    required: int
+    ids: tuple[int, ...]
+    """Places of the fields that are 16 bytes."""
+
+
+def _shape(record: type[Any]) -> _Shape:
+    hints = typing.get_type_hints(record)
+    types = tuple(typing.get_args(hints[name]) or (hints[name],) for name in record._fields)
+    ids = tuple(at for at, name in enumerate(record._fields) if name in ("id", "stream_id"))
+    return _Shape(record, types, len(types) - len(record._field_defaults), ids)
+
+
+_SHAPES = {kind.code: _shape(kind.record) for kind in KINDS}
 
 _pack = msgpack.Packer(autoreset=True, use_bin_type=True).pack
 
@@ -98,12 +119,13 @@ def decode_frame(body: bytes) -> list[Record]:
     """
     if not body:
         raise FrameCorrupt("the frame is empty")
-    if body[0] != VERSION:
-        error = FrameTooNew if body[0] > VERSION else FrameCorrupt
-        raise error(f"the frame has version {body[0]}, this worker reads {VERSION}; upgrade the worker")
+    if body[0] > VERSION:
+        raise FrameTooNew(f"the frame has version {body[0]}, this worker reads {VERSION}; upgrade the worker")
+    if body[0] < VERSION:
+        raise FrameCorrupt(f"the frame has version {body[0]}, which never was")
     try:
         items = msgpack.unpackb(memoryview(body)[1:], use_list=False, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException) as exc:
+    except (ValueError, TypeError, msgpack.UnpackException) as exc:  # TypeError: a map as the key of a map
         raise FrameCorrupt(f"the frame of {len(body)} bytes is not MessagePack: {type(exc).__name__}") from exc
     if not isinstance(items, tuple):
         raise FrameCorrupt(f"the frame holds {type(items).__name__}, not an array of records")
@@ -116,13 +138,16 @@ def decode(packed: bytes) -> Record:
 
 
 def _record(item: Any) -> Record:
-    try:
-        cls = _CLASSES.get(item[0])
-        if cls is None:
-            raise FrameTooNew(f"record kind {item[0]!r} is not known; upgrade the worker")
-        return cast("Record", cls(*item[1:]))
-    except TypeError as exc:
-        fields = len(item) - 1 if isinstance(item, tuple) else 0
-        if isinstance(item, tuple) and item and item[0] in _CLASSES and fields > len(_CLASSES[item[0]]._fields):
-            raise FrameTooNew(f"a record has {fields} fields, more than this worker knows; upgrade it") from exc
-        raise FrameCorrupt(f"a record is {type(item).__name__} with {fields} fields") from exc
+    if not isinstance(item, tuple) or not item or type(item[0]) is not int or item[0] < 1:
+        raise FrameCorrupt(f"a record is {type(item).__name__}, not an array that begins with its kind")
+    shape, fields = _SHAPES.get(item[0]), item[1:]
+    if shape is None:
+        raise FrameTooNew(f"record kind {item[0]} is not known; upgrade the worker")
+    if len(fields) > len(shape.types):
+        raise FrameTooNew(f"a record has {len(fields)} fields, more than this worker knows; upgrade it")
+    if len(fields) < shape.required or not all(map(isinstance, fields, shape.types)):
+        raise FrameCorrupt(f"a {shape.record.__name__} with {len(fields)} fields lacks one or has one of a wrong type")
+    for at in shape.ids:
+        if len(fields[at]) != _ID_BYTES:
+            raise FrameCorrupt(f"a {shape.record.__name__} has an id that is not {_ID_BYTES} bytes")
+    return cast("Record", shape.record(*fields))

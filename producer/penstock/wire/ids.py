@@ -41,7 +41,7 @@ def parse_id(value: object, field: str = "id") -> bytes:
     """
     if isinstance(value, bytes) and len(value) == 16:
         return value
-    if isinstance(value, uuid.UUID):
+    if isinstance(value, uuid.UUID | uuid_utils.UUID):
         return value.bytes
     if isinstance(value, str):
         try:
@@ -82,7 +82,7 @@ def to_us(value: object, field: str) -> int:
         InvalidRecord: Not an aware `datetime` and not an `int` of microseconds in years 1970 to 9999.
     """
     if isinstance(value, datetime):
-        if value.tzinfo is None:
+        if value.utcoffset() is None:
             raise InvalidRecord(field, value, "a datetime needs a time zone, for example datetime.now(UTC)")
         delta = value - datetime(1970, 1, 1, tzinfo=UTC)
         value = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

@@ -55,7 +55,8 @@ def _convert(name: str, value: str, hint: Any) -> Any:
     try:
         return convert(value)
     except ValueError as exc:
-        raise InvalidSetting(f"{name} is {value!r}; {hint.__name__} is needed") from exc
+        needed = "yes or no" if hint is bool else hint.__name__
+        raise InvalidSetting(f"{name} is {value!r}; {needed} is needed") from exc
 
 
 def _bool(value: str) -> bool:

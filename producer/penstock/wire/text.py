@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,10 @@ MAX_ID_CHARS = 255
 MAX_INT = 2**63 - 1
 
 _REPLACEMENT = "�"
+
+# An integer above 53 bits or a dataclass takes the slow look too: orjson would write 2**64 - 1,
+# and the NUL or NaN inside a dataclass, without a word.
+_QUICK = orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def clean_text(field: str, value: object) -> str:
@@ -49,7 +54,7 @@ def dump_object(field: str, value: object) -> tuple[bytes, bool]:
 
     Raises:
         InvalidRecord: Not a mapping with string keys, a NaN or infinity, an integer beyond 64 bits,
-            or something that JSON has no word for.
+            keys that are equal once normalised, or something that JSON has no word for.
     """
     if not isinstance(value, Mapping):
         raise InvalidRecord(field, value, f"a mapping is needed, not {type(value).__name__}")
@@ -58,9 +63,11 @@ def dump_object(field: str, value: object) -> tuple[bytes, bool]:
     if encoded is not None and b"null" not in encoded and b"\\u0000" not in encoded:
         return encoded, False
     seen = _Cleaned(field)
-    cleaned = seen.clean(value, field)
     try:
-        return orjson.dumps(cleaned), seen.changed
+        cleaned = seen.clean(value, field)
+        return orjson.dumps(cleaned, option=orjson.OPT_PASSTHROUGH_DATACLASS), seen.changed
+    except RecursionError as exc:
+        raise InvalidRecord(field, value, "it is nested too deeply, or holds itself") from exc
     except TypeError as exc:
         raise InvalidRecord(field, value, f"it must be JSON: {exc}") from exc
 
@@ -72,7 +79,7 @@ def load_object(encoded: bytes | str | None) -> dict[str, Any]:
 
 def _try_dump(value: dict[Any, Any]) -> bytes | None:
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, option=_QUICK)
     except TypeError:
         return None
 
@@ -85,6 +92,8 @@ class _Cleaned:
         self.changed = False
 
     def clean(self, value: Any, path: str) -> Any:
+        if isinstance(value, enum.Enum):
+            return self.clean(value.value, path)
         if isinstance(value, str):
             return self._text(path, value)
         if isinstance(value, float) and not math.isfinite(value):
@@ -92,10 +101,16 @@ class _Cleaned:
         if isinstance(value, int) and not -MAX_INT - 1 <= value <= MAX_INT:
             raise InvalidRecord(path, value, "integers must fit 64 bits; send a string")
         if isinstance(value, Mapping):
-            return {self._key(path, key): self.clean(item, f"{path}.{key}") for key, item in value.items()}
+            return self._object(value, path)
         if isinstance(value, list | tuple):
             return [self.clean(item, f"{path}[{i}]") for i, item in enumerate(value)]
         return value
+
+    def _object(self, value: Mapping[Any, Any], path: str) -> dict[str, Any]:
+        cleaned = {self._key(path, key): self.clean(item, f"{path}.{key}") for key, item in value.items()}
+        if len(cleaned) < len(value):
+            raise InvalidRecord(path, value, "two keys are the same once NUL and lone surrogates are replaced")
+        return cleaned
 
     def _text(self, path: str, value: str) -> str:
         text = clean_text(path, value)
