@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +23,8 @@ from penstock.wire.errors import PenstockError
 _START_TIMEOUT_S = 30.0
 """A server with a long AOF loads it before it answers."""
 _STOP_TIMEOUT_S = 10.0
+_LOCK_WAIT_S = 2.0
+"""A server that was killed may have left a child behind, which rewrites the AOF and soon finds itself alone."""
 
 
 class EmbeddedServerError(PenstockError):
@@ -44,6 +50,11 @@ class EmbeddedQueue:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def running(self) -> bool:
+        """Whether the server was started and has not ended since."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """Process id of the running server."""
         if self._process is None:
@@ -54,12 +65,28 @@ class EmbeddedQueue:
         """Start the server and wait until it answers.
 
         Raises:
-            EmbeddedServerError: The extra is missing, the port is in use, or the server gave up; says why.
+            EmbeddedServerError: The extra is missing, the port or the folder is in use, or the server gave up;
+                says why.
         """
-        if _port_in_use(self.port):
-            raise EmbeddedServerError(f"port {self.port} on 127.0.0.1 is in use; choose another with --port")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / "valkey.log"
+        binary = _binary()
+        with self._locked_folder() as lock:
+            _require_free(self.port)
+            self._process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
+                [binary, *self._arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+        self._wait()
+        return self
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "valkey.log"
+
+    def _arguments(self) -> list[str]:
         settings = {
             "bind": "127.0.0.1",
             "port": str(self.port),
@@ -68,31 +95,54 @@ class EmbeddedQueue:
             "appendfsync": self.appendfsync,
             "maxmemory-policy": "noeviction",
             "save": "",
-            "logfile": str(log),
+            "logfile": str(self._log),
             # Frames are up to 256 KB; small nodes waste memory on single records (29 B against 17 B each).
             "stream-node-max-bytes": "16384",
         }
-        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
-        self._process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
-            [_binary(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        self._wait(log)
-        return self
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
-    def _wait(self, log: Path) -> None:
+    @contextlib.contextmanager
+    def _locked_folder(self) -> Iterator[int]:
+        """A lock on the folder, for the server to inherit: it lasts as long as the server lives, and no longer.
+
+        Two servers on one AOF would ruin it, and the server itself does not look.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise EmbeddedServerError(f"the folder {self.folder} cannot be used: {exc.strerror}") from exc
+        try:
+            self._take(lock)
+            yield lock
+        finally:
+            os.close(lock)
+
+    def _take(self, lock: int) -> None:
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                if time.monotonic() > deadline:
+                    raise EmbeddedServerError(
+                        f"another queue server runs on the folder {self.folder}; stop it, or choose another folder"
+                    ) from exc
+                time.sleep(0.05)
+
+    def _wait(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
         with self.client() as client:
-            while time.monotonic() < deadline:
-                if self._process is None or self._process.poll() is not None:
-                    break
+            while self.running and time.monotonic() < deadline:
                 with contextlib.suppress(RedisError, OSError):
-                    client.ping()
-                    return
+                    # Not a ping: if somebody took the port in between, it would be theirs that answers.
+                    if client.info("server")["process_id"] == self.pid:
+                        return
                 time.sleep(0.01)
         self.kill()
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
         reason = next((line for line in reversed(lines) if line.strip()), "it wrote no log")
-        raise EmbeddedServerError(f"the embedded queue server did not start: {reason} (see {log})")
+        raise EmbeddedServerError(f"the embedded queue server did not start: {reason} (see {self._log})")
 
     def client(self) -> Redis:
         """A client of the server that does not retry."""
@@ -131,14 +181,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _port_in_use(port: int) -> bool:
+def _require_free(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-        return False
+        except (OSError, OverflowError) as exc:
+            taken = isinstance(exc, OSError) and exc.errno == errno.EADDRINUSE
+            why = "is in use" if taken else f"cannot be used ({exc})"
+            raise EmbeddedServerError(f"port {port} on 127.0.0.1 {why}; choose another with --port") from exc
 
 
 def _binary() -> str:
