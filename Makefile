@@ -1,0 +1,90 @@
+# Every command of the project. Each sets itself up in .venv; Python 3.11 or newer is all it needs.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python; do \
+	"$$each" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$each"; break; }; done)
+ARGS ?=
+
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List every command
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# -- see it run ---------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/all.stamp ## Agents stream conversations through a real queue into SQLite and LanceDB
+	@$(BIN)/penstock demo $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## Run every benchmark; ARGS='...' goes to each
+	@set -e; for each in $$(grep -l '__main__' benchmarks/*.py); do \
+		name=$$(basename "$$each" .py); echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" $(ARGS); done
+
+# -- check it -----------------------------------------------------------------------------------
+
+.PHONY: check
+check: lint types imports test ## Everything that CI checks
+
+.PHONY: test
+test: $(VENV)/dev.stamp ## Run the tests; ARGS='tests/unit -k wire' picks some
+	@$(BIN)/pytest -q $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/dev.stamp ## Look for mistakes and foreign formatting (ruff)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "make format mends it" >&2; exit 1; }
+
+.PHONY: format
+format: $(VENV)/dev.stamp ## Format the code, mend what can be mended
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+.PHONY: types
+types: $(VENV)/dev.stamp ## Check the types (mypy, strict)
+	@$(BIN)/mypy
+
+.PHONY: imports
+imports: $(VENV)/dev.stamp ## Check that every import goes down
+	@$(BIN)/lint-imports
+
+.PHONY: real-data
+real-data: $(VENV)/dev.stamp ## Send FILE=conversations.jsonl.gz through and compare every value
+	@test -n "$(FILE)" || { echo "say which: make real-data FILE=conversations.jsonl.gz" >&2; exit 2; }
+	@$(BIN)/python -m tests.real_data $(FILE)
+
+# -- make and unmake ----------------------------------------------------------------------------
+
+.PHONY: build
+build: $(VENV)/dev.stamp ## Build the wheel and the source archive in dist/
+	@$(BIN)/hatchling build -d dist
+
+.PHONY: clean
+clean: ## Remove what make has made: environment, caches, dist/
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than pyproject.toml once what it asks for is installed.
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	@echo "Installing Penstock and its tools in $(VENV) (once) ..."
+	@$(PIP) install -e '.[dev]'
+	@touch $(VENV)/all.stamp $@
+
+$(VENV)/all.stamp: pyproject.toml | $(BIN)/python
+	@echo "Installing Penstock in $(VENV) (once) ..."
+	@$(PIP) install -e '.[all]'
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Penstock needs Python 3.11 or newer, and none is here." \
+		"Install one, or say where: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is too old: Penstock needs Python 3.11 or newer" >&2; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "This Python has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
