@@ -1,0 +1,42 @@
+"""What every vector store asks of a batch before it writes: embeddings only, one a key, one length a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from penstock.stores.errors import DimensionMismatch, StoreRejected
+from penstock.wire.records import Embedding, Record
+
+
+def by_collection(records: Sequence[Record]) -> dict[str, list[Embedding]]:
+    """The embeddings of each collection, one a key: the latest, and among equals the last.
+
+    Raises:
+        StoreRejected: Some record is no embedding, or its vector is empty.
+    """
+    latest: dict[str, dict[str, Embedding]] = {}
+    for record in records:
+        if not isinstance(record, Embedding):
+            raise StoreRejected(f"a vector store keeps embeddings, not {type(record).__name__}; check the lane's store")
+        if not record.vector:
+            raise StoreRejected(f"embedding {record.key!r} of collection {record.collection} has an empty vector")
+        keys = latest.setdefault(record.collection, {})
+        there = keys.get(record.key)
+        if there is None or record.created_at_us >= there.created_at_us:
+            keys[record.key] = record
+    return {collection: list(keys.values()) for collection, keys in latest.items()}
+
+
+def dimension_of(vector: bytes) -> int:
+    """How many float32 numbers *vector* holds."""
+    return len(vector) // 4
+
+
+def check_dimension(collection: str, dimension: int, vectors: Iterable[bytes]) -> None:
+    """Raise `DimensionMismatch` at the first of *vectors* (float32 bytes) that has another length."""
+    for vector in vectors:
+        if len(vector) != 4 * dimension:
+            raise DimensionMismatch(
+                f"collection {collection} holds vectors of {dimension} numbers, this one has {len(vector) / 4:g}; "
+                f"another model needs another collection"
+            )

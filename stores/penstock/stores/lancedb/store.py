@@ -1,0 +1,223 @@
+"""The store: locked, synced writes, and reads that see every process's commits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import structlog
+
+from penstock.stores.contract import Capabilities, Fence, Partial
+from penstock.stores.embeddings import by_collection, check_dimension, dimension_of
+from penstock.stores.errors import BadStoreURL, StoreError
+from penstock.stores.filters import parse
+from penstock.stores.lancedb import columns
+from penstock.stores.lancedb.catalog import Catalog, Collection
+from penstock.stores.lancedb.compaction import compact, is_due
+from penstock.stores.lancedb.durability import sync_table
+from penstock.stores.lancedb.filtering import to_lance
+from penstock.stores.lancedb.locks import lock_tables
+from penstock.stores.lancedb.repair import table_folder
+from penstock.stores.lancedb.translate import translated
+from penstock.stores.rows import Hit
+from penstock.wire.records import Embedding, Record
+
+LOCK_TIMEOUT_S = 30.0
+"""How long a write waits for another writer of the table; a compaction of a million rows takes seconds."""
+
+MERGE_TIMEOUT = timedelta(seconds=60)
+
+COMMITS_PER_LOOK = 16
+"""How many commits a process makes to a table between two looks at the table's fragments."""
+
+_log = structlog.get_logger("penstock.stores.lancedb")
+
+
+def open_vector(url: str) -> LanceStore:
+    """The store of `lancedb:///relative/folder` or `lancedb:////absolute/folder`; nothing is opened yet.
+
+    Raises:
+        BadStoreURL: No folder, a host, or an object store.
+    """
+    parts = urlsplit(url)
+    folder = unquote(parts.path[1:])
+    if parts.scheme != "lancedb":
+        raise BadStoreURL(f"{parts.scheme}:// is not supported yet; use a local folder: lancedb:///folder")
+    if parts.netloc or not folder:
+        raise BadStoreURL(f"{url!r} names no folder; use lancedb:///relative/folder or lancedb:////absolute/folder")
+    return LanceStore(Path(folder))
+
+
+class LanceStore:
+    """Embeddings in Lance tables below one folder. See `VectorStore`.
+
+    Lance has no transaction over several tables. A batch of several collections is checked as a whole before
+    anything is written; then each collection's part is atomic. After a crash or `StoreUnavailable` some parts
+    may be written, and writing the batch again is harmless.
+    """
+
+    capabilities = Capabilities(shared=True, fenced=False)
+
+    def __init__(self, folder: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        self.folder = folder
+        self._lock_timeout_s = lock_timeout_s
+        self._catalog = Catalog(folder, lock_timeout_s)
+        self._running: set[asyncio.Task[int]] = set()
+        self._commits: Counter[str] = Counter()
+
+    async def setup(self) -> None:
+        """See `Store.setup`. Creates the folder; a table is created by its first record."""
+        with translated(f"folder {self.folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:  # noqa: ARG002 - unfenced
+        """See `Store.write`. The fence is not looked at: the lock and the version of each vector stand in for it.
+
+        A call that is cancelled while it waits for the lock writes nothing; after that it writes everything.
+
+        Raises:
+            DimensionMismatch: Names both lengths; nothing of the batch was written.
+        """
+        # One a key, or Lance would insert both of two new rows with one id (lance#7907).
+        parts = by_collection(records)
+        held = await self._lock(parts)
+        return await self._finish(self._write(parts), held)
+
+    async def _lock(self, names: Mapping[str, object]) -> contextlib.ExitStack:
+        with translated(f"folder {self.folder} (was it set up?)"):
+            return await lock_tables(self.folder, names, self._lock_timeout_s)
+
+    async def _finish(self, work: Coroutine[Any, Any, int], held: contextlib.ExitStack) -> int:
+        """The result of *work*. It runs to its end and only then lets go of the locks, though the caller be cancelled.
+
+        Without the shield a commit would go on in Lance's own threads after its lock is gone; without the lock two
+        commits would store a row twice (`test_a_cancelled_write_keeps_its_lock_until_its_commit_has_ended`).
+        """
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda _: held.close())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)
+            raise
+
+    async def _write(self, parts: Mapping[str, Sequence[Embedding]]) -> int:
+        found = {name: await self._catalog.find(name, locked=True) for name in parts}
+        for name, embeddings in parts.items():
+            known = found[name]
+            dimension = known.dimension if known else dimension_of(embeddings[0].vector)
+            check_dimension(name, dimension, (each.vector for each in embeddings))
+        return sum([await self._write_part(name, embeddings, found[name]) for name, embeddings in parts.items()])
+
+    async def _write_part(self, name: str, embeddings: Sequence[Embedding], found: Collection | None) -> int:
+        dimension = dimension_of(embeddings[0].vector)
+        with self._catalog.translated(name):
+            batch = columns.to_batch(embeddings, dimension)
+            if found is None:
+                found, changed = await self._catalog.create(name, batch, dimension), len(embeddings)
+            else:
+                changed = await _merge(found.table, batch)
+            # Before the write returns: power lost after it must not undo what the queue is about to trim.
+            await self._sync(name)
+        await self._compact_at_times(found)
+        return changed
+
+    async def _sync(self, name: str) -> None:
+        await asyncio.to_thread(sync_table, table_folder(self.folder, name))
+
+    async def _compact_at_times(self, collection: Collection) -> None:
+        self._commits[collection.name] += 1
+        if self._commits[collection.name] % COMMITS_PER_LOOK:
+            return
+        try:
+            await self._compact_if_due(collection)
+        except StoreError as exc:
+            # The batch is stored; the compaction is only put off.
+            _log.warning("compaction_failed", collection=collection.name, reason=str(exc))
+
+    async def _compact_if_due(self, collection: Collection) -> bool:
+        with self._catalog.translated(collection.name):
+            if not await is_due(collection.table):
+                return False
+            await compact(collection.table)
+            await self._sync(collection.name)
+        return True
+
+    async def optimize_if_needed(self, collection: str) -> bool:
+        """Join the collection's small fragments when there are many; True when that was done.
+
+        Writers wait meanwhile, readers go on. `write` does the same now and then, so this is for upkeep of
+        collections that were written by many short-lived processes.
+
+        Raises:
+            StoreUnavailable: The table is as it was, or compacted.
+        """
+        held = await self._lock({collection: None})
+        return bool(await self._finish(self._optimize(collection), held))
+
+    async def _optimize(self, name: str) -> int:
+        found = await self._catalog.find(name, locked=True)
+        return found is not None and await self._compact_if_due(found)
+
+    async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:  # noqa: ARG002 - there are none
+        """See `Store.partials`."""
+        return {}
+
+    async def check(self) -> None:
+        """See `Store.check`."""
+        with translated(f"folder {self.folder}"):
+            await asyncio.to_thread(next, self.folder.iterdir(), None)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        while self._running:
+            await asyncio.wait(self._running)
+        self._catalog.close()
+
+    async def search(
+        self, collection: str, vector: bytes, top_k: int, where: Mapping[str, Any] | None = None
+    ) -> Sequence[Hit]:
+        """See `VectorReading.search`. Exact: no index is built, and the filter goes first."""
+        condition = to_lance(parse(where))
+        found = await self._catalog.find(collection)
+        if found is None or top_k < 1:
+            return []
+        check_dimension(collection, found.dimension, [vector])
+        with self._catalog.translated(collection):
+            query = found.table.query().nearest_to(columns.query_vector(vector)).distance_type("cosine").limit(top_k)
+            query = query.where(condition) if condition else query
+            return columns.to_hits(await query.select(columns.HIT_COLUMNS).to_arrow())
+
+    async def count_vectors(self, collection: str) -> int:
+        """See `VectorReading.count_vectors`."""
+        found = await self._catalog.find(collection)
+        if found is None:
+            return 0
+        with self._catalog.translated(collection):
+            return int(await found.table.count_rows())
+
+    async def collections(self) -> Sequence[str]:
+        """See `VectorReading.collections`."""
+        with translated(f"folder {self.folder}"):
+            return await asyncio.to_thread(self._catalog.names)
+
+
+async def _merge(table: Any, batch: Any) -> int:
+    """Insert or replace in one commit; how many rows were new or newer."""
+    merge = table.merge_insert("id").when_matched_update_all(where="source.version > target.version")
+    done = await merge.when_not_matched_insert_all().execute(batch, timeout=MERGE_TIMEOUT)
+    return int(done.num_inserted_rows + done.num_updated_rows)
+
+
+def _log_failure(task: asyncio.Task[int]) -> None:
+    """A write whose caller was cancelled failed; the caller's next write will tell."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.warning("cancelled_write_failed", reason=str(error))

@@ -1,0 +1,314 @@
+"""The contract of a vector store. Every backend passes every test here, unchanged.
+
+A backend's test class gives a fixture `store`, set up and closed after the test, and `stored`, which reads
+a collection without using the store.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from penstock.stores.contract import VectorStore
+from penstock.stores.errors import DimensionMismatch, StoreRejected
+from penstock.stores.filters import FilterError, parse
+from penstock.stores.predicate import predicate
+from penstock.wire.ids import new_id
+from penstock.wire.records import Embedding, Message
+from tests.conformance.filter_strategies import filters, objects
+
+
+class Row(NamedTuple):
+    """One stored vector, as the out-of-band reader sees it."""
+
+    vector: list[float]
+    text: str | None
+    metadata: dict[str, Any]
+    version: int
+
+
+def floats(*numbers: float) -> bytes:
+    return array.array("f", numbers).tobytes()
+
+
+def embedding(
+    key: str,
+    *vector: float,
+    collection: str = "docs",
+    at_us: int = 1,
+    text: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Embedding:
+    encoded = None if metadata is None else orjson.dumps(metadata)
+    return Embedding(new_id(), at_us, collection, key, floats(*(vector or (1.0, 0.0))), text, encoded)
+
+
+MESSAGE = Message(new_id(), 1, "session", "user", "hello")
+
+_numbers = itertools.count()
+
+
+def examples(count: int) -> settings:
+    # One store serves all examples of a property: each example takes a collection of its own.
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def fresh_collection() -> str:
+    return f"fresh-{next(_numbers)}"
+
+
+class VectorStoreConformance:
+    """Every vector store passes every test here, unchanged."""
+
+    async def stored(self, store: VectorStore, collection: str) -> dict[str, Row]:
+        """The collection by key, read without *store*; empty when it does not exist.
+
+        Fails when a key is there twice.
+        """
+        raise NotImplementedError
+
+    async def test_what_is_written_is_stored_value_by_value(self, store: VectorStore) -> None:
+        metadata = {"n": 1, "f": 0.1, "b": True, "none": None, "list": [1, "a"], "deep": {"x": {"y": "z"}}}
+
+        written = await store.write([embedding("a", 0.25, -2.5, at_us=7, text="hello", metadata=metadata)])
+
+        assert written == 1
+        assert await self.stored(store, "docs") == {"a": Row([0.25, -2.5], "hello", metadata, 7)}
+
+    async def test_writing_nothing_is_allowed(self, store: VectorStore) -> None:
+        assert await store.write([]) == 0
+
+    async def test_a_repeated_write_changes_nothing(self, store: VectorStore) -> None:
+        batch = [embedding("a", text="one"), embedding("b", 0.5, 0.5)]
+        await store.write(batch)
+        before = await self.stored(store, "docs")
+
+        assert await store.write(batch) == 0
+        assert await self.stored(store, "docs") == before
+
+    async def test_a_later_embedding_replaces_an_earlier_one_whole(self, store: VectorStore) -> None:
+        await store.write([embedding("a", 1, 0, at_us=1, text="old", metadata={"old": 1})])
+
+        assert await store.write([embedding("a", 0, 1, at_us=2)]) == 1
+        assert await self.stored(store, "docs") == {"a": Row([0, 1], None, {}, 2)}
+
+    async def test_an_earlier_embedding_never_replaces_a_later_one(self, store: VectorStore) -> None:
+        await store.write([embedding("a", at_us=5, text="new")])
+
+        assert await store.write([embedding("a", at_us=4, text="late"), embedding("b", at_us=4)]) == 1
+        rows = await self.stored(store, "docs")
+        assert (rows["a"].text, rows["a"].version) == ("new", 5)
+
+    @given(deliveries=st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=4), max_size=4))
+    @examples(15)
+    async def test_any_order_of_delivery_keeps_the_latest_of_each_key(
+        self, store: VectorStore, deliveries: list[list[tuple[int, int]]]
+    ) -> None:
+        collection = fresh_collection()
+        latest: dict[str, int] = {}
+        for batch in deliveries:
+            await store.write([embedding(f"k{key}", 1, v, collection=collection, at_us=v) for key, v in batch])
+            for key, version in batch:
+                latest[f"k{key}"] = max(version, latest.get(f"k{key}", 0))
+
+        rows = await self.stored(store, collection)
+        assert {key: row.version for key, row in rows.items()} == latest
+        assert all(row.vector == [1, row.version] for row in rows.values())
+
+    @pytest.mark.parametrize("there", [False, True])
+    async def test_a_key_twice_in_a_batch_is_stored_once_at_its_latest(self, store: VectorStore, there: bool) -> None:
+        if there:
+            await store.write([embedding("a", at_us=1)])
+
+        await store.write([embedding("a", at_us=v, text=f"v{v}") for v in (2, 9, 3)] + [embedding("b")])
+        rows = await self.stored(store, "docs")
+        assert sorted(rows) == ["a", "b"]
+        assert (rows["a"].text, rows["a"].version) == ("v9", 9)
+
+    async def test_several_collections_in_a_batch_go_each_to_its_own(self, store: VectorStore) -> None:
+        batch = [embedding("same", n, collection=name) for n, name in ((1, "one"), (2, "Two.x"), (3, "3-y_z"))]
+
+        assert await store.write(batch) == 3
+        assert [(await self.stored(store, name))["same"].vector for name in ("one", "Two.x", "3-y_z")] == [
+            [1],
+            [2],
+            [3],
+        ]
+        assert list(await store.collections()) == ["3-y_z", "Two.x", "one"]
+
+    async def test_a_collections_first_vector_fixes_its_dimension(self, store: VectorStore) -> None:
+        await store.write([embedding("a", 1, 2, 3)])
+
+        with pytest.raises(DimensionMismatch, match=r"docs .* 3 numbers.* 2"):
+            await store.write([embedding("b", 1, 2, 3), embedding("c", 1, 2), embedding("d", 1, collection="other")])
+        assert sorted(await self.stored(store, "docs")) == ["a"]
+        assert await self.stored(store, "other") == {}
+
+    async def test_two_dimensions_in_a_first_batch_create_nothing(self, store: VectorStore) -> None:
+        with pytest.raises(DimensionMismatch, match=r"1 numbers.* 2"):
+            await store.write([embedding("a", 1), embedding("b", 1, 2)])
+
+        assert await self.stored(store, "docs") == {}
+        assert await store.write([embedding("b", 1, 2)]) == 1
+
+    async def test_a_record_that_is_no_embedding_is_refused(self, store: VectorStore) -> None:
+        with pytest.raises(StoreRejected, match="Message"):
+            await store.write([embedding("a"), MESSAGE])
+
+        assert await self.stored(store, "docs") == {}
+
+    async def test_any_text_and_key_come_back_as_they_were(self, store: VectorStore) -> None:
+        keys = ["naïve", "日本語", "🙂" * 40, 'it\'s "q" \\ / \n\t;--', " lead", "%_", "\u2028\ufffd\u200f", "A", "a"]
+        await store.write([embedding(key, text=key * 2, metadata={key: [key]}) for key in keys])
+
+        rows = await self.stored(store, "docs")
+        assert {key: (row.text, row.metadata) for key, row in rows.items()} == {k: (k * 2, {k: [k]}) for k in keys}
+        hits = await store.search("docs", floats(1, 0), 100)
+        assert {hit.id: (hit.text, hit.metadata) for hit in hits} == {k: (k * 2, {k: [k]}) for k in keys}
+
+    @given(documents=st.lists(objects, max_size=6))
+    @examples(20)
+    async def test_any_metadata_comes_back_equal(self, store: VectorStore, documents: list[dict[str, Any]]) -> None:
+        collection = fresh_collection()
+        batch = [embedding(f"{n}", collection=collection, metadata=each) for n, each in enumerate(documents)]
+        await store.write(batch)
+
+        hits = await store.search(collection, floats(1, 0), 10)
+        assert {hit.id: hit.metadata for hit in hits} == {f"{n}": each for n, each in enumerate(documents)}
+
+    async def test_missing_text_is_none_and_missing_metadata_is_empty(self, store: VectorStore) -> None:
+        await store.write([embedding("a"), embedding("b", text="", metadata={})])
+
+        hits = {hit.id: hit for hit in await store.search("docs", floats(1, 0), 2)}
+        assert (hits["a"].text, hits["a"].metadata) == (None, {})
+        assert (hits["b"].text, hits["b"].metadata) == ("", {})
+
+    @given(vectors=st.lists(st.tuples(*[st.integers(-9, 9)] * 3).filter(any), min_size=1, max_size=12))
+    @examples(15)
+    async def test_search_gives_cosine_scores_best_first(
+        self, store: VectorStore, vectors: list[tuple[int, int, int]]
+    ) -> None:
+        collection = fresh_collection()
+        await store.write([embedding(f"{n}", *each, collection=collection) for n, each in enumerate(vectors)])
+
+        hits = await store.search(collection, floats(3, -1, 2), len(vectors) + 3)
+        expected = {f"{n}": _cosine((3, -1, 2), each) for n, each in enumerate(vectors)}
+        assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-5)
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+    async def test_search_gives_the_nearest_top_k(self, store: VectorStore) -> None:
+        await store.write([embedding(f"{n}", math.cos(n / 10), math.sin(n / 10)) for n in range(30)])
+
+        assert [hit.id for hit in await store.search("docs", floats(1, 0), 3)] == ["0", "1", "2"]
+        assert len(await store.search("docs", floats(1, 0), 500)) == 30
+        assert list(await store.search("docs", floats(1, 0), 0)) == []
+
+    async def test_a_filter_goes_before_the_choice_of_the_nearest(self, store: VectorStore) -> None:
+        await store.write([embedding(f"{n}", 1, n, metadata={"n": n}) for n in range(50)])
+
+        hits = await store.search("docs", floats(1, 0), 2, {"n": {"$gte": 40}})
+        assert [hit.id for hit in hits] == ["40", "41"]
+
+    @given(documents=st.lists(objects, min_size=1, max_size=8), wheres=st.lists(filters, min_size=1, max_size=5))
+    @examples(25)
+    async def test_a_filter_means_what_the_predicate_says(
+        self, store: VectorStore, documents: list[dict[str, Any]], wheres: list[dict[str, Any]]
+    ) -> None:
+        collection = fresh_collection()
+        batch = [embedding(f"{n}", collection=collection, metadata=each) for n, each in enumerate(documents)]
+        await store.write([*batch, embedding("bare", collection=collection)])
+
+        for where in wheres:
+            holds = predicate(parse(where))
+            hits = await store.search(collection, floats(1, 0), 100, where)
+            expected = {f"{n}" for n, each in enumerate(documents) if holds(each)} | ({"bare"} if holds({}) else set())
+            assert {hit.id for hit in hits} == expected, where
+
+    async def test_a_malformed_filter_is_refused_whatever_the_collection(self, store: VectorStore) -> None:
+        with pytest.raises(FilterError, match=r"\$gtt.*known are"):
+            await store.search("nowhere", floats(1), 1, {"n": {"$gtt": 1}})
+
+    async def test_a_query_of_another_length_is_refused(self, store: VectorStore) -> None:
+        await store.write([embedding("a", 1, 2, 3)])
+
+        with pytest.raises(DimensionMismatch, match=r"3 numbers.* 2"):
+            await store.search("docs", floats(1, 0), 1)
+
+    async def test_a_vector_without_direction_is_stored_but_never_near(self, store: VectorStore) -> None:
+        await store.write([embedding("zero", 0, 0), embedding("a", 1, 0)])
+
+        assert sorted(await self.stored(store, "docs")) == ["a", "zero"]
+        assert [hit.id for hit in await store.search("docs", floats(1, 0), 5)] == ["a"]
+        assert list(await store.search("docs", floats(0, 0), 5)) == []
+
+    async def test_an_unknown_collection_holds_nothing(self, store: VectorStore) -> None:
+        assert list(await store.search("nowhere", floats(1, 0), 5)) == []
+        assert await store.count_vectors("nowhere") == 0
+        assert list(await store.collections()) == []
+
+    async def test_counts_are_of_keys_and_not_of_writes(self, store: VectorStore) -> None:
+        for version in (1, 2, 3):
+            await store.write([embedding("a", at_us=version), embedding(f"b{version}")])
+
+        assert await store.count_vectors("docs") == 4
+
+    @pytest.mark.parametrize("turns", range(12))
+    async def test_a_cancelled_write_is_all_or_nothing_and_leaves_the_store_usable(
+        self, store: VectorStore, turns: int
+    ) -> None:
+        write = asyncio.create_task(store.write([embedding("a"), embedding("b")]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        write.cancel()
+        await asyncio.wait([write])
+
+        await store.write([embedding("c")])
+        assert sorted(await self.stored(store, "docs")) in (["c"], ["a", "b", "c"])
+
+    async def test_concurrent_writes_are_all_stored_once(self, store: VectorStore) -> None:
+        async with asyncio.TaskGroup() as group:
+            for n in range(8):
+                batch: Sequence[Embedding] = [embedding("same", at_us=n), embedding(f"own{n}", at_us=n)]
+                group.create_task(store.write(batch))
+
+        rows = await self.stored(store, "docs")
+        assert sorted(rows) == [*(f"own{n}" for n in range(8)), "same"]
+        assert rows["same"].version == 7
+
+    async def test_reads_go_on_while_writes_run(self, store: VectorStore) -> None:
+        await store.write([embedding("a")])
+
+        async with asyncio.TaskGroup() as group:
+            writes = [group.create_task(store.write([embedding(f"{n}", at_us=n)])) for n in range(5)]
+            reads = [group.create_task(store.search("docs", floats(1, 0), 50)) for _ in range(5)]
+        assert sum(write.result() for write in writes) == 5
+        assert all(1 <= len(read.result()) <= 6 for read in reads)
+
+    async def test_a_vector_store_has_no_partial_messages(self, store: VectorStore) -> None:
+        assert await store.partials([new_id()]) == {}
+
+    async def test_setup_again_keeps_what_is_stored(self, store: VectorStore) -> None:
+        await store.write([embedding("a")])
+
+        await store.setup()
+        await store.check()
+        assert sorted(await self.stored(store, "docs")) == ["a"]
+
+    async def test_closing_twice_is_harmless(self, store: VectorStore) -> None:
+        await store.write([embedding("a")])
+
+        await store.close()
+        await store.close()
+
+
+def _cosine(left: Sequence[float], right: Sequence[float]) -> float:
+    return math.fsum(map(float.__mul__, map(float, left), map(float, right))) / (math.hypot(*left) * math.hypot(*right))
