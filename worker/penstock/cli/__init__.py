@@ -1,1 +1,5 @@
-"""Under construction."""
+"""The `penstock` command. `exits` documents its exit codes."""
+
+from penstock.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,48 @@
+"""The tree of commands. Each group is a module; what it needs is imported when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli import audit, dead_letters, demo, importing, queries, status, up, work
+
+_HELP = """Write-behind storage for AI agents.
+
+An agent hands a record over and goes on; workers make it durable, once, in order.
+
+Data goes to standard output, everything else to standard error.
+
+Exit codes: 0 yes, 1 no, 2 usage, 3 not found, 4 queue or store away, 5 unusable setting."""
+
+app = typer.Typer(
+    name="penstock", help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"penstock {version('penstock')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo")(demo.demo)
+app.command("up")(up.up)
+app.command("worker")(work.worker)
+app.command("import")(importing.import_)
+app.command("status")(status.status)
+app.command("audit")(audit.audit)
+app.add_typer(queries.app, name="query")
+app.add_typer(dead_letters.app, name="dlq")

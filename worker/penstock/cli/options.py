@@ -1,0 +1,55 @@
+"""The options that many commands share. Each is also an environment variable."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+REDIS_URL = "redis://127.0.0.1:6379/0"
+NAMESPACE = "penstock"
+SQL_URL = "sqlite:///./penstock.db"
+VECTOR_URL = "lancedb:///./vectors"
+
+_WHERE = "Where"
+
+RedisUrl = Annotated[
+    str,
+    typer.Option(
+        "--redis-url",
+        envvar=["PENSTOCK_REDIS_URL", "REDIS_URL"],
+        help="The queue server: redis://, rediss:// or unix://.",
+        rich_help_panel=_WHERE,
+    ),
+]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace", envvar="PENSTOCK_NAMESPACE", help="Prefix of every key in the queue.", rich_help_panel=_WHERE
+    ),
+]
+SqlUrl = Annotated[
+    str,
+    typer.Option(
+        "--sql-url",
+        envvar=["PENSTOCK_SQL_URL", "DATABASE_URL"],
+        help="The store of messages and logs.",
+        rich_help_panel=_WHERE,
+    ),
+]
+VectorUrl = Annotated[
+    str,
+    typer.Option("--vector-url", envvar="PENSTOCK_VECTOR_URL", help="The store of embeddings.", rich_help_panel=_WHERE),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="JSON on standard output, one object a line.")]
+
+
+def environment(redis_url: str, namespace: str, sql_url: str, vector_url: str) -> dict[str, str]:
+    """These four as the variables that a child process or a settings class reads."""
+    return {
+        "PENSTOCK_REDIS_URL": redis_url,
+        "PENSTOCK_NAMESPACE": namespace,
+        "PENSTOCK_SQL_URL": sql_url,
+        "PENSTOCK_VECTOR_URL": vector_url,
+    }

@@ -1,0 +1,103 @@
+"""The processes that `up` and `demo` start: a worker beside an embedded queue server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Self
+
+from penstock.cli.connection import looking_at
+from penstock.cli.exits import Code, Stop
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 30.0
+"""A worker finishes its batch before it ends."""
+
+
+class WorkerProcess:
+    """A `penstock worker` in a process of its own, in a session of its own: Ctrl-C goes to us, and we end it."""
+
+    def __init__(self, settings: Mapping[str, str], log: IO[bytes] | None = None) -> None:
+        self._settings = settings
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+
+    def start(self) -> None:
+        """Start it; `wait_until_alive` says when it works."""
+        self._started_at = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "penstock.cli", "worker"],
+            env={**os.environ, **self._settings},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+
+    def ended(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def age_s(self) -> float:
+        """How long ago it was started."""
+        return time.monotonic() - self._started_at
+
+    def stop(self) -> None:
+        """Let it finish its batch and hand over, and wait for that; a Ctrl-C meanwhile kills it. May be repeated."""
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def wait_until_alive(self) -> None:
+        """Return when its heartbeat is seen.
+
+        Raises:
+            Stop: It ended, or said nothing for `_START_TIMEOUT_S`.
+        """
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        async with looking_at(self._settings["PENSTOCK_REDIS_URL"], self._settings["PENSTOCK_NAMESPACE"]) as queue:
+            while not await queue.workers():
+                code = self.ended()
+                if code is not None:
+                    raise Stop("the worker did not start; its own line above says why", _code(code))
+                if time.monotonic() > deadline:
+                    raise Stop(f"the worker said nothing for {_START_TIMEOUT_S:.0f} s", Code.AWAY)
+                await asyncio.sleep(0.05)
+
+
+def _code(ended: int) -> Code:
+    return Code(ended) if ended in set(Code) else Code.NO
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Within, SIGTERM does what Ctrl-C does, so that every `with` block cleans up."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

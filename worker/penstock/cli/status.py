@@ -1,0 +1,43 @@
+"""`penstock status`: how far the stores are behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.cli.connection import ask
+from penstock.cli.display import age, print_json, print_table, say
+from penstock.cli.ledger import Status
+from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
+
+
+def status(json: Json = False, redis_url: RedisUrl = REDIS_URL, namespace: Namespace = NAMESPACE) -> None:
+    """Show how far the stores are behind."""
+    seen = ask(redis_url, namespace, Status.of)
+    if json:
+        print_json(_as_json(seen))
+        return
+    columns = ["lane", "pending", "oldest", "accepted", "stored", "dead"]
+    print_table(columns, [_row(seen, lane) for lane in seen.lanes], columns[1:])
+    if seen.workers or not seen.total("pending"):
+        say(f"Workers alive: {len(seen.workers)}.")
+    else:
+        say("Workers alive: none. Start one: penstock worker", "yellow")
+    say(seen.sentence())
+
+
+def _row(seen: Status, lane: str) -> list[object]:
+    counts, waited = seen.lanes[lane], seen.oldest_age_s(lane)
+    return [lane, counts.pending, None if waited is None else age(waited), counts.accepted, counts.stored, counts.dead]
+
+
+def _as_json(seen: Status) -> dict[str, Any]:
+    names = ("pending", "accepted", "stored", "dead", "purged", "open_streams")
+    return {
+        "at": seen.at,
+        "stored_up_to": seen.stored_up_to,
+        "workers": seen.workers,
+        "lanes": {
+            lane: {**{name: getattr(counts, name) for name in names}, "oldest_age_s": seen.oldest_age_s(lane)}
+            for lane, counts in seen.lanes.items()
+        },
+    }
