@@ -13,7 +13,16 @@ from typing import Any, NamedTuple, cast
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from penstock.wire.errors import ConfigMismatch, QueueFull, QueueRejected, QueueUnavailable
 from penstock.wire.settings import InvalidSetting
@@ -24,8 +33,10 @@ OLDEST_SERVER = (6, 2)
 _ALLOW_OOM_SINCE = 7
 _SOCKET_TIMEOUT_S = 10.0
 
-_PASSING = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF")
-"""Error words of a server that will serve again: starting, failing over, or unable to write its disk."""
+_PASSING = ("BUSY", "NOREPLICAS", "MISCONF")
+"""Error words of a server that will serve again: in a long script, failing over, unable to write its disk."""
+_PASSING_ERRORS = (ReadOnlyError, ClusterDownError, MasterDownError, TryAgainError)
+"""The same, where the client has made a class of the word and cut it off."""
 
 
 _PASSWORD = re.compile(r"(://[^:@/]*:).*@", re.DOTALL)
@@ -145,7 +156,8 @@ def _translate(exc: Exception, url: str) -> Exception:
     where = hide_password(url)
     if isinstance(exc, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
         return QueueUnavailable(f"the queue server at {where} refused the password; check PENSTOCK_REDIS_URL")
-    if isinstance(exc, ResponseError) and not text.startswith(_PASSING):
+    passing = isinstance(exc, _PASSING_ERRORS) or text.startswith(_PASSING)
+    if isinstance(exc, ResponseError) and not passing:
         return QueueRejected(f"the queue server at {where} refused the call: {text}")
     return QueueUnavailable(f"the queue server at {where} did not answer: {type(exc).__name__}: {text}")
 

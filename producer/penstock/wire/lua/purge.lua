@@ -4,7 +4,9 @@
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then
   return 0
 end
-redis.call('HDEL', KEYS[2], ARGV[2])
+if redis.call('HGET', KEYS[2], ARGV[2]) == ARGV[1] then
+  redis.call('HDEL', KEYS[2], ARGV[2]) -- else a later letter of the same record is the one to find
+end
 redis.call('HINCRBY', KEYS[3], 'dead', -tonumber(ARGV[3]))
 redis.call('HINCRBY', KEYS[3], 'purged', ARGV[3])
 return 1

@@ -4,7 +4,9 @@
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then
   return {0, 0}
 end
-redis.call('HDEL', KEYS[2], ARGV[2])
+if redis.call('HGET', KEYS[2], ARGV[2]) == ARGV[1] then
+  redis.call('HDEL', KEYS[2], ARGV[2]) -- else a later letter of the same record is the one to find
+end
 redis.call('XADD', KEYS[3], '*', 'f', ARGV[4], 'n', ARGV[3])
 redis.call('HINCRBY', KEYS[4], 'dead', -tonumber(ARGV[3]))
 redis.call('HINCRBY', KEYS[4], 'pending', ARGV[3])
