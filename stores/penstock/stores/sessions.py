@@ -1,0 +1,34 @@
+"""What messages add to their sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from penstock.wire.records import Message
+
+
+def growth(messages: Iterable[Message], into: dict[str, list[Any]] | None = None) -> dict[str, list[Any]]:
+    """Count *messages*, each of which must be new, *into* the rows of their sessions.
+
+    A row is `[session_id, user_id, platform, message_count, first_at_us, last_at_us, last_id]`. The user and the
+    platform are those of the first message that named one; the greater id is the later one of a microsecond.
+    """
+    grown: dict[str, list[Any]] = {} if into is None else into
+    for message in messages:
+        at, row = message.created_at_us, grown.get(message.session_id)
+        if row is None:
+            grown[message.session_id] = [
+                message.session_id, message.user_id, message.platform, 1, at, at, message.id,
+            ]  # fmt: skip
+            continue
+        row[3] += 1
+        if at > row[5] or (at == row[5] and message.id > row[6]):
+            row[5], row[6] = at, message.id
+        elif at < row[4]:
+            row[4] = at
+        if row[1] is None:
+            row[1] = message.user_id
+        if row[2] is None:
+            row[2] = message.platform
+    return grown

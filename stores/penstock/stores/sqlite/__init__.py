@@ -1,0 +1,5 @@
+"""The SQLite backend: one file, one writer that groups commits, readers beside it."""
+
+from penstock.stores.sqlite.store import SqliteStore, open_sql
+
+__all__ = ["SqliteStore", "open_sql"]

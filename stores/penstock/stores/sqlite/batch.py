@@ -1,0 +1,118 @@
+"""One batch of records in an open transaction: the rows, and the counters that follow from them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from penstock.stores.contract import Fence
+from penstock.stores.errors import StaleOwner, StoreRejected
+from penstock.stores.sessions import growth
+from penstock.stores.sqlfiles import statements
+from penstock.stores.sqlite.numbers import SessionNumbers
+from penstock.wire.records import LogEvent, Message, Record, StreamChunk
+
+_SQL = statements("penstock.stores.sqlite")
+
+
+class Batch(NamedTuple):
+    """What one call of `Store.write` brings."""
+
+    records: Sequence[Record]
+    fence: Fence | None
+
+
+def apply(connection: sqlite3.Connection, numbers: SessionNumbers, batch: Batch) -> int:
+    """Write *batch*. Returns how many records were new or newer.
+
+    Raises:
+        StoreRejected: A record that no SQL store keeps. Some of the others may be written.
+        StaleOwner: A higher epoch has written. Nothing is written.
+    """
+    if batch.fence is not None:
+        _check(connection, batch.fence)
+    messages: list[Message] = []
+    chunks: list[tuple[Any, ...]] = []
+    logs: list[LogEvent] = []
+    for record in batch.records:
+        if isinstance(record, Message):
+            messages.append(record)
+        elif isinstance(record, LogEvent):
+            logs.append(record)
+        elif isinstance(record, StreamChunk):
+            chunks.append((record.stream_id, record.seq, record.chunks, record.text, record.created_at_us))
+        else:
+            raise StoreRejected("this store keeps no vectors; an embedding belongs to PENSTOCK_VECTOR_URL")
+    return (
+        _messages(connection, numbers, messages)
+        + _insert(connection, "insert_chunk", chunks)
+        + _insert(connection, "insert_log", logs)
+    )
+
+
+def _check(connection: sqlite3.Connection, fence: Fence) -> None:
+    row = connection.execute(_SQL["fence"], (fence.partition,)).fetchone()
+    if row is None or row[0] < fence.epoch:
+        connection.execute(_SQL["raise_fence"], fence)
+    elif row[0] > fence.epoch:
+        raise StaleOwner(fence.partition, fence.epoch, row[0])
+
+
+def _messages(connection: sqlite3.Connection, numbers: SessionNumbers, messages: Sequence[Message]) -> int:
+    """Write as if every message were new, which only a redelivery disproves; then look first and write again.
+
+    That is 1.1 to 1.3 times as fast as looking first, and exact either way.
+    """
+    if not messages:
+        return 0
+    connection.execute("SAVEPOINT fresh")
+    stored = _insert_messages(connection, numbers, messages)
+    if stored != len(messages):
+        connection.execute("ROLLBACK TO fresh")
+        numbers.roll_back()
+        stored = _merge_messages(connection, numbers, messages)
+    connection.execute("RELEASE fresh")
+    return stored
+
+
+def _insert_messages(connection: sqlite3.Connection, numbers: SessionNumbers, messages: Iterable[Message]) -> int:
+    grown = growth(messages)
+    connection.executemany(_SQL["grow_session"], grown.values())
+    number = numbers.of(connection, grown)
+    return _insert(connection, "insert_message", ((m[0], m[1], number[m[2]], *m[3:]) for m in messages))
+
+
+def _merge_messages(connection: sqlite3.Connection, numbers: SessionNumbers, messages: Sequence[Message]) -> int:
+    """Write those that are new, replace those that are newer, leave the rest."""
+    versions = _stored_versions(connection, {message.id for message in messages})
+    fresh: dict[bytes, Message] = {}
+    newer: dict[bytes, Message] = {}
+    taken = 0
+    for message in messages:
+        known = versions.get(message.id)
+        if known is not None and known >= message.version:
+            continue
+        # A message that is new in this batch keeps the place of its first version, as a stored one does.
+        first = fresh.get(message.id)
+        if known is None:
+            fresh[message.id] = message
+        elif first is not None:
+            fresh[message.id] = message._replace(created_at_us=first.created_at_us, session_id=first.session_id)
+        else:
+            newer[message.id] = message
+        versions[message.id] = message.version
+        taken += 1
+    _insert_messages(connection, numbers, fresh.values())
+    _insert(connection, "replace_message", newer.values())
+    return taken
+
+
+def _stored_versions(connection: sqlite3.Connection, ids: Iterable[bytes]) -> dict[bytes, int]:
+    joined = b"".join(ids)
+    return dict(connection.execute(_SQL["versions"], {"ids": joined, "count": len(joined) // 16}))
+
+
+def _insert(connection: sqlite3.Connection, statement: str, rows: Iterable[Sequence[Any]]) -> int:
+    """How many rows *statement* wrote."""
+    return max(0, connection.executemany(_SQL[statement], rows).rowcount)

@@ -1,0 +1,164 @@
+"""The writing connection of a file: opened when it is needed, checked to be the file that has the name."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from penstock.stores.errors import StaleOwner, StoreError, StoreRejected, StoreUnavailable
+from penstock.stores.sqlite.batch import Batch, apply
+from penstock.stores.sqlite.claim import Claim
+from penstock.stores.sqlite.numbers import SessionNumbers
+from penstock.stores.sqlite.schema import migrate
+from penstock.stores.sqlite.settings import SqliteSettings
+from penstock.stores.sqlite.translation import translated
+
+_PAGE_BYTES = 8_192
+_UNLIMITED_PAGES = 2**30
+_FIXED_IN = (3, 51, 3)
+_LOG = structlog.get_logger("penstock.stores.sqlite")
+
+
+class WritingConnection:
+    """One connection that writes, and alone checkpoints. Belongs to the thread that uses it first."""
+
+    def __init__(self, settings: SqliteSettings) -> None:
+        self._settings = settings
+        self._claim = Claim(settings.path)
+        self._connection: sqlite3.Connection | None = None
+        self._numbers = SessionNumbers()
+        self._file: tuple[int, int] | None = None
+
+    def setup(self) -> None:
+        """Create the file and its folder, and bring the schema up to date. See `Store.setup`."""
+        with translated():
+            try:
+                self._settings.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as exc:
+                raise StoreUnavailable(f"{self._settings.path.parent} cannot be made: {exc.strerror}") from exc
+            migrate(self._open("rwc"))
+
+    def write(self, batches: Sequence[Batch]) -> list[int | StoreError]:
+        """Write *batches* in one transaction, in order: how many records of each were new, or why it was refused.
+
+        Raises:
+            StoreUnavailable: All of it may or may not be written.
+        """
+        with translated():
+            connection = self._open("rw")
+            self._begin(connection)
+            try:
+                outcomes = [self._attempt(connection, batch) for batch in batches]
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._numbers.roll_back()
+                raise
+            self._numbers.commit()
+            return outcomes
+
+    def close(self) -> None:
+        """Close the file. The next call opens it again."""
+        connection, self._connection = self._connection, None
+        self._numbers = SessionNumbers()
+        try:
+            if connection is not None:
+                connection.close()
+        finally:
+            self._claim.release()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        # Never a plain BEGIN: it would become a write later, when SQLITE_BUSY can no longer be waited out.
+        connection.execute("BEGIN IMMEDIATE")
+        self._numbers.begin(connection)
+
+    def _attempt(self, connection: sqlite3.Connection, batch: Batch) -> int | StoreError:
+        connection.execute("SAVEPOINT batch")
+        outcome: int | StoreError
+        try:
+            with translated():
+                outcome = apply(connection, self._numbers, batch)
+        except (StoreRejected, StaleOwner) as exc:
+            connection.execute("ROLLBACK TO batch")
+            self._numbers.roll_back()
+            outcome = exc
+        connection.execute("RELEASE batch")
+        return outcome
+
+    def _open(self, mode: str) -> sqlite3.Connection:
+        """The connection, to the file that has the name now: one that was moved away would swallow what is written."""
+        if self._connection is not None and self._file != self._file_there():
+            self.close()
+        if self._connection is None:
+            if mode == "rw" and self._file_there() is None:
+                raise StoreUnavailable(f"{self._settings.path} is not there; bring it back, or start a new worker")
+            self._connection = self._connect(mode)
+            self._file = self._file_there()
+        if not self._claim.held and self._claim.take():
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {self._settings.wal_autocheckpoint:d}")
+        return self._connection
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        settings = self._settings
+        connection = sqlite3.connect(settings.uri(mode), uri=True, isolation_level=None, cached_statements=32)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {settings.busy_timeout_ms:d}")
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES:d}")  # heard only by a file that is still empty
+            _switch_to_wal(connection, settings.busy_timeout_ms / 1000)
+            for pragma in _pragmas(settings, *connection.execute("PRAGMA page_size").fetchone()):
+                connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            connection.close()
+            raise
+        if not self._claim.take():
+            _warn_of_another_writer(settings)
+        else:
+            connection.execute(f"PRAGMA wal_autocheckpoint = {settings.wal_autocheckpoint:d}")
+        return connection
+
+    def _file_there(self) -> tuple[int, int] | None:
+        try:
+            found = self._settings.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def _pragmas(settings: SqliteSettings, page_bytes: int) -> Sequence[str]:
+    return (
+        f"synchronous = {settings.synchronous}",
+        f"cache_size = -{settings.cache_kib:d}",
+        "wal_autocheckpoint = 0",
+        "journal_size_limit = 67108864",
+        "temp_store = MEMORY",
+        f"max_page_count = {settings.max_size_mb * 1024 * 1024 // page_bytes or _UNLIMITED_PAGES:d}",
+    )
+
+
+def _switch_to_wal(connection: sqlite3.Connection, patience_s: float) -> None:
+    """Turn the log on. While another process does the same, SQLite reports a lock at once, whatever the timeout."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _warn_of_another_writer(settings: SqliteSettings) -> None:
+    """Between 3.7.0 and 3.51.2 two writers can damage the log (sqlite.org/wal.html, "the WAL-reset bug")."""
+    if sqlite3.sqlite_version_info < _FIXED_IN:
+        _LOG.warning(
+            "sqlite_has_two_writers",
+            path=str(settings.path),
+            sqlite=sqlite3.sqlite_version,
+            remedy="run one worker on this file, or use SQLite 3.51.3 or newer, or PostgreSQL",
+        )

@@ -1,0 +1,206 @@
+-- Writing: positions are the fields of the record, in wire order (`penstock.wire.records`).
+
+-- name: insert_message
+-- The first write of an id wins; the row count tells whether all were new. CAST, since JSON of a BLOB is refused.
+INSERT INTO messages (
+    id, created_at, session_no, role, content, metadata, user_id, message_type, platform, from_user_id,
+    from_user_name, to_user_id, channel_id, thread_id, bot_user_id, engine_session_id, engine_namespace,
+    provider_session_id, provider_type, updated_at, deleted_at, state, version, normalised
+) VALUES (
+    ?1, ?2, ?3, ?4, ?5, CAST(?6 AS TEXT), ?7, ?8, ?9, ?10,
+    ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+    ?18, ?19, ?20, ?21, ?22, ?23, ?24
+)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: replace_message
+-- Time and session stay: a message keeps its place, so that no page shows it twice.
+UPDATE messages SET
+    role = ?4, content = ?5, metadata = CAST(?6 AS TEXT), user_id = ?7, message_type = ?8, platform = ?9,
+    from_user_id = ?10, from_user_name = ?11, to_user_id = ?12, channel_id = ?13, thread_id = ?14,
+    bot_user_id = ?15, engine_session_id = ?16, engine_namespace = ?17, provider_session_id = ?18,
+    provider_type = ?19, updated_at = ?20, deleted_at = ?21, state = ?22, version = ?23, normalised = ?24
+WHERE id = ?1 AND version < ?23;
+
+-- name: versions
+-- What is stored of some messages; their ids come as one BLOB, 16 bytes each.
+WITH RECURSIVE wanted (n, id) AS (
+    SELECT 1, substr(:ids, 1, 16)
+    UNION ALL
+    SELECT n + 1, substr(:ids, 16 * n + 1, 16) FROM wanted WHERE n < :count
+)
+SELECT m.id, m.version
+FROM wanted
+CROSS JOIN messages AS m ON m.id = wanted.id;
+
+-- name: grow_session
+-- Only from messages that were new. The greater id decides between messages of one microsecond.
+INSERT INTO sessions (
+    id, user_id, platform, message_count, first_message_at, last_message_at, last_message_id
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (id) DO UPDATE SET
+    user_id = coalesce(user_id, excluded.user_id),
+    platform = coalesce(platform, excluded.platform),
+    message_count = message_count + excluded.message_count,
+    first_message_at = min(first_message_at, excluded.first_message_at),
+    last_message_at = max(last_message_at, excluded.last_message_at),
+    last_message_id = CASE
+        WHEN (excluded.last_message_at, excluded.last_message_id) > (last_message_at, last_message_id)
+            THEN excluded.last_message_id
+        ELSE last_message_id
+    END;
+
+-- name: session_no
+SELECT no FROM sessions WHERE id = ?1;
+
+-- name: insert_chunk
+INSERT INTO chunks (stream_id, seq, chunks, text, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (stream_id, seq) DO NOTHING;
+
+-- name: insert_log
+INSERT INTO logs (id, created_at, level, event, message, agent_id, task_id, data, normalised)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS TEXT), ?9)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: fence
+SELECT epoch FROM fences WHERE partition = ?1;
+
+-- name: raise_fence
+INSERT INTO fences (partition, epoch) VALUES (?1, ?2)
+ON CONFLICT (partition) DO UPDATE SET epoch = excluded.epoch WHERE excluded.epoch > fences.epoch;
+
+-- Reading: a query is a head, its conditions joined by AND, and a tail. Every value is bound by name.
+
+-- name: message_columns
+SELECT
+    m.id, m.created_at, s.id, m.role, m.content, m.metadata, m.user_id, m.message_type, m.platform, m.from_user_id,
+    m.from_user_name, m.to_user_id, m.channel_id, m.thread_id, m.bot_user_id, m.engine_session_id, m.engine_namespace,
+    m.provider_session_id, m.provider_type, m.updated_at, m.deleted_at, m.state, m.version, m.normalised
+FROM messages AS m
+CROSS JOIN sessions AS s ON s.no = m.session_no
+
+-- name: message_count
+SELECT count(*) FROM messages AS m
+
+-- name: message_id
+m.id = :id
+
+-- name: message_is_session_id
+m.session_no = (SELECT no FROM sessions WHERE id = :session_id)
+
+-- name: message_is_user_id
+m.user_id = :user_id
+
+-- name: message_is_role
+m.role = :role
+
+-- name: message_is_platform
+m.platform = :platform
+
+-- name: message_is_engine_session_id
+m.engine_session_id = :engine_session_id
+
+-- name: message_is_provider_session_id
+m.provider_session_id = :provider_session_id
+
+-- name: message_is_provider_type
+m.provider_type = :provider_type
+
+-- name: message_is_message_types
+m.message_type IN (SELECT value FROM json_each(:message_types))
+
+-- name: message_is_since_us
+m.created_at >= :since_us
+
+-- name: message_is_until_us
+m.created_at < :until_us
+
+-- name: message_kept
+m.deleted_at IS NULL
+
+-- name: message_after_ascending
+-- The first term is for the index, which knows times only.
+m.created_at >= :at_us AND (m.created_at, m.id) > (:at_us, :at_id)
+
+-- name: message_after_descending
+m.created_at <= :at_us AND (m.created_at, m.id) < (:at_us, :at_id)
+
+-- name: message_order_ascending
+ORDER BY m.created_at, m.id LIMIT :limit
+
+-- name: message_order_descending
+ORDER BY m.created_at DESC, m.id DESC LIMIT :limit
+
+-- name: session_columns
+SELECT s.id, s.user_id, s.platform, s.message_count, s.first_message_at, s.last_message_at, s.last_message_id
+FROM sessions AS s
+
+-- name: session_id
+s.id = :id
+
+-- name: session_is_user_id
+s.user_id = :user_id
+
+-- name: session_is_platform
+s.platform = :platform
+
+-- name: session_after_descending
+s.last_message_at <= :at_us AND (s.last_message_at, s.id) < (:at_us, :at_id)
+
+-- name: session_order_descending
+ORDER BY s.last_message_at DESC, s.id DESC LIMIT :limit
+
+-- name: log_columns
+SELECT l.id, l.created_at, l.level, l.event, l.message, l.agent_id, l.task_id, l.data, l.normalised
+FROM logs AS l
+
+-- name: log_count
+SELECT count(*) FROM logs AS l
+
+-- name: log_is_agent_id
+l.agent_id = :agent_id
+
+-- name: log_is_task_id
+l.task_id = :task_id
+
+-- name: log_is_event
+l.event = :event
+
+-- name: log_is_level
+l.level = :level
+
+-- name: log_is_min_level
+l.level >= :min_level
+
+-- name: log_is_since_us
+l.created_at >= :since_us
+
+-- name: log_is_until_us
+l.created_at < :until_us
+
+-- name: log_after_ascending
+l.created_at >= :at_us AND (l.created_at, l.id) > (:at_us, :at_id)
+
+-- name: log_after_descending
+l.created_at <= :at_us AND (l.created_at, l.id) < (:at_us, :at_id)
+
+-- name: log_order_ascending
+ORDER BY l.created_at, l.id LIMIT :limit
+
+-- name: log_order_descending
+ORDER BY l.created_at DESC, l.id DESC LIMIT :limit
+
+-- name: partials
+-- Texts of streams that may still grow; ids as in `versions`.
+WITH RECURSIVE wanted (n, id) AS (
+    SELECT 1, substr(:ids, 1, 16)
+    UNION ALL
+    SELECT n + 1, substr(:ids, 16 * n + 1, 16) FROM wanted WHERE n < :count
+)
+SELECT m.id, m.content, m.version
+FROM wanted
+CROSS JOIN messages AS m ON m.id = wanted.id
+WHERE m.state IN ('streaming', 'interrupted');
+
+-- name: schema_version
+SELECT max(number) FROM schema_migrations;

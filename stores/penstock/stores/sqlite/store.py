@@ -1,0 +1,48 @@
+"""The store of one SQLite file: a writing and a reading side under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.stores.contract import Capabilities, Fence
+from penstock.stores.sqlite.reading import SqliteReading
+from penstock.stores.sqlite.settings import SqliteSettings, parse
+from penstock.stores.sqlite.writer import Writer
+from penstock.wire.records import Record
+
+
+def open_sql(url: str) -> SqliteStore:
+    """The store of the file that *url* names. Nothing is opened yet.
+
+    Raises:
+        BadStoreURL: No file, an unknown option, or its value makes no sense.
+    """
+    return SqliteStore(parse(url))
+
+
+class SqliteStore(SqliteReading):
+    """Messages, chunks and logs in one file. See `SqlStore`.
+
+    One process should open a file once for writing: its calls then share commits.
+    """
+
+    capabilities = Capabilities(shared=True, fenced=True)
+
+    def __init__(self, settings: SqliteSettings) -> None:
+        super().__init__(settings)
+        self._writer = Writer(settings)
+
+    async def setup(self) -> None:
+        """See `Store.setup`. Creates the file, and its folder."""
+        await self._writer.setup()
+
+    async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
+        """See `Store.write`. Calls that wait for the file at the same time share a commit, not a fate."""
+        return await self._writer.write(records, fence)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        try:
+            await self._writer.close()
+        finally:
+            await super().close()

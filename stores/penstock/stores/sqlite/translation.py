@@ -1,0 +1,36 @@
+"""SQLite's own errors as store errors, told apart by code and never by text."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
+
+_REFUSALS = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE}
+"""What is wrong with the row. All else is wrong with the file, the disk or another process, and may pass."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the driver raises into store errors, keeping the cause. No stored value gets into a text."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise _store_error(exc) from exc
+    except OverflowError as exc:
+        raise StoreRejected("an integer does not fit 64 bits") from exc
+    except UnicodeEncodeError as exc:
+        raise StoreRejected("a text holds a lone surrogate, which UTF-8 cannot express") from exc
+
+
+def _store_error(exc: sqlite3.Error) -> StoreError:
+    code: int | None = getattr(exc, "sqlite_errorcode", None)
+    if code is None:  # the driver refused to bind a value; it never asked the library
+        return StoreRejected(str(exc))
+    if code & 0xFF in _REFUSALS:
+        return StoreRejected(str(exc))
+    if code & 0xFF == sqlite3.SQLITE_ERROR:
+        return StoreUnavailable(f"{exc}; the schema is not the one expected (`setup()` makes it)")
+    return StoreUnavailable(f"{exc} ({exc.sqlite_errorname})")

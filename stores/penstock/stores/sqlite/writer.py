@@ -1,0 +1,145 @@
+"""The thread that writes a file. Batches that wait for it are committed together."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from penstock.stores.contract import Fence
+from penstock.stores.errors import StoreError, StoreUnavailable
+from penstock.stores.sqlite.batch import Batch
+from penstock.stores.sqlite.connection import WritingConnection
+from penstock.stores.sqlite.settings import SqliteSettings
+from penstock.wire.records import Record
+
+_GROUP_RECORDS = 5_000
+"""A transaction takes no further batch beyond this. Larger ones are no faster and make the first one wait."""
+
+
+class _Job(NamedTuple):
+    """One call that waits for the thread: a batch, or an order."""
+
+    batch: Batch | None
+    order: Callable[[], object] | None
+    done: asyncio.Future[Any]
+
+
+class Writer:
+    """Serialises everything that writes one file.
+
+    A whole transaction is one step of one thread. So no cancelled caller can leave half of it behind, and no
+    other call can come between: what a lock and a shield would do for statements awaited one by one.
+    """
+
+    def __init__(self, settings: SqliteSettings) -> None:
+        self._connection = WritingConnection(settings)
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()  # bounded by the callers, each of which awaits its job
+        self._thread: threading.Thread | None = None
+        self._closing: asyncio.Future[Any] | None = None
+        self._path = settings.path
+
+    async def setup(self) -> None:
+        """See `Store.setup`."""
+        await self._hand_over(order=self._connection.setup)
+
+    async def write(self, records: Sequence[Record], fence: Fence | None) -> int:
+        """See `Store.write`."""
+        new: int = await self._hand_over(batch=Batch(records, fence))
+        return new
+
+    async def close(self) -> None:
+        """Finish what was handed over, then close the file and end the thread."""
+        if self._closing is None:
+            self._closing = self._hand_over(order=self._connection.close)
+        # A cancelled close goes on: the thread ends in any case.
+        await asyncio.shield(self._closing)
+
+    def _hand_over(self, batch: Batch | None = None, order: Callable[[], object] | None = None) -> asyncio.Future[Any]:
+        if self._closing is not None:
+            raise StoreUnavailable(f"the store of {self._path} is closed")
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(batch, order, done))
+        if self._thread is None:
+            # Not a daemon by neglect: a program that forgets `close` must be able to end; SQLite rolls back.
+            self._thread = threading.Thread(target=self._serve, name=f"penstock-sqlite-{self._path.name}", daemon=True)
+            self._thread.start()
+        return done
+
+    def _serve(self) -> None:
+        waiting: deque[_Job] = deque()
+        while True:
+            self._gather(waiting)
+            if waiting[0].order is None:
+                self._write(_group(waiting))
+            elif self._obey(waiting.popleft()):
+                return
+
+    def _gather(self, waiting: deque[_Job]) -> None:
+        """Everything that has been handed over by now; waits for the first."""
+        if not waiting:
+            waiting.append(self._jobs.get())
+        with suppress(Empty):
+            while True:
+                waiting.append(self._jobs.get_nowait())
+
+    def _obey(self, job: _Job) -> bool:
+        """Do what *job* orders. Returns whether it was the last one."""
+        try:
+            outcome: object = job.order() if job.order is not None else None
+        except Exception as exc:  # noqa: BLE001 - the caller gets it
+            outcome = exc
+        _settle(job, outcome)
+        return job.order == self._connection.close
+
+    def _write(self, group: Sequence[_Job]) -> None:
+        outcomes: Sequence[object]
+        try:
+            outcomes = self._connection.write([job.batch for job in group if job.batch is not None])
+        except StoreError as exc:
+            self._drop_connection()
+            outcomes = [_copy(exc) for _ in group]
+        except Exception as exc:  # noqa: BLE001 - a bug; the callers get it, the thread lives on
+            outcomes = [exc] * len(group)
+        for job, outcome in zip(group, outcomes, strict=True):
+            _settle(job, outcome)
+
+    def _drop_connection(self) -> None:
+        """After an error of the file or the disk only a new connection can be trusted. Opening one takes 1 ms."""
+        with suppress(Exception):
+            self._connection.close()
+
+
+def _group(waiting: deque[_Job]) -> list[_Job]:
+    """The batches at the head of *waiting* that go into one transaction."""
+    group: list[_Job] = []
+    records = 0
+    while waiting and waiting[0].batch is not None and records < _GROUP_RECORDS:
+        records += len(waiting[0].batch.records)
+        group.append(waiting.popleft())
+    return group
+
+
+def _copy(exc: StoreError) -> StoreError:
+    """The same error for another caller: an exception that is raised twice mixes its tracebacks."""
+    copy = type(exc)(*exc.args)
+    copy.__cause__ = exc.__cause__
+    return copy
+
+
+def _settle(job: _Job, outcome: object) -> None:
+    with suppress(RuntimeError):  # the caller's loop is closed, nobody waits
+        job.done.get_loop().call_soon_threadsafe(_set, job.done, outcome)
+
+
+def _set(done: asyncio.Future[Any], outcome: object) -> None:
+    if done.cancelled():
+        return
+    if isinstance(outcome, BaseException):
+        done.set_exception(outcome)
+    else:
+        done.set_result(outcome)

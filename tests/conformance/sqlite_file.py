@@ -1,0 +1,53 @@
+"""A SQLite database seen past the store: through the standard library and SQL of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from penstock.wire.records import LogEvent, Message
+from tests.conformance.sql_contract import Counts
+
+
+def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def stored_messages(path: Path) -> list[Message]:
+    """All messages in the order of their rows."""
+    found = rows(
+        path,
+        """SELECT m.id, created_at, s.id, role, content, metadata, m.user_id, message_type, m.platform, from_user_id,
+        from_user_name, to_user_id, channel_id, thread_id, bot_user_id, engine_session_id, engine_namespace,
+        provider_session_id, provider_type, updated_at, deleted_at, state, version, normalised
+        FROM messages m LEFT JOIN sessions s ON no = session_no ORDER BY m.rowid""",
+    )
+    return [Message(*row)._replace(metadata=_bytes(row[5]), normalised=bool(row[-1])) for row in found]
+
+
+def stored_logs(path: Path) -> list[LogEvent]:
+    found = rows(
+        path,
+        "SELECT id, created_at, level, event, message, agent_id, task_id, data, normalised FROM logs ORDER BY rowid",
+    )
+    return [LogEvent(*row)._replace(data=_bytes(row[7]), normalised=bool(row[-1])) for row in found]
+
+
+def session_counts(path: Path) -> dict[str, Counts]:
+    sql = "SELECT id, message_count, first_message_at, last_message_at, last_message_id FROM sessions"
+    return {row[0]: Counts(*row[1:]) for row in rows(path, sql)}
+
+
+def locked_by_a_stranger(path: Path) -> Callable[[], None]:
+    """Hold the write lock of the file until the returned function is called."""
+    stranger = sqlite3.connect(path, isolation_level=None)
+    stranger.execute("BEGIN IMMEDIATE")
+    return stranger.close
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()

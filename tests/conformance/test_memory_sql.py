@@ -1,0 +1,25 @@
+"""The in-memory SQL store passes the contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from penstock.stores.memory.sql import open_sql
+from tests.conformance.sql_contract import Backend, Counts, SqlStoreConformance
+
+
+class TestMemorySql(SqlStoreConformance):
+    """Looked at through its dicts."""
+
+    @asynccontextmanager
+    async def fresh(self) -> AsyncIterator[Backend]:
+        store = open_sql("memory://")
+        await store.setup()
+        yield Backend(
+            store,
+            lambda: list(store._messages.values()),
+            lambda: list(store._logs.values()),
+            lambda: {row[0]: Counts(*row[3:]) for row in store._sessions.values()},
+        )
+        await store.close()

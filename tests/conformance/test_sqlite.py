@@ -1,0 +1,32 @@
+"""The SQLite store passes the contract, on a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from penstock.stores.sqlite import open_sql
+from tests.conformance.sql_contract import Backend, SqlStoreConformance
+from tests.conformance.sqlite_file import session_counts, stored_logs, stored_messages
+
+
+class TestSqlite(SqlStoreConformance):
+    """Looked at through a connection of the standard library."""
+
+    @asynccontextmanager
+    async def fresh(self) -> AsyncIterator[Backend]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "p.db"
+            store = open_sql(f"sqlite:///{path}")
+            await store.setup()
+            try:
+                yield Backend(
+                    store,
+                    lambda: stored_messages(path),
+                    lambda: stored_logs(path),
+                    lambda: session_counts(path),
+                )
+            finally:
+                await store.close()
