@@ -1,0 +1,182 @@
+"""The bounded memory between the calls and the sender."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from penstock.producer.errors import ProducerClosed
+from penstock.producer.receipt import Entry
+
+if TYPE_CHECKING:
+    from penstock.producer.overflow import Overflow
+    from penstock.producer.stream import Run
+
+HIGH_MARK, LOW_MARK = 0.75, 0.5
+"""`Producer.ready` waits above the high mark, until the buffer is below the low one."""
+
+
+def _no_bell() -> None:
+    """Nobody sleeps yet."""
+
+
+class Buffer:
+    """Entries that the queue has not confirmed, bounded by records and by bytes.
+
+    `records` and `bytes` count them from `add` until `release`, so also while they are sent.
+    One record larger than the limit is taken when nothing else is there. It starts closed.
+    """
+
+    def __init__(self, max_records: int, max_bytes: int, overflow: Overflow) -> None:
+        self.max_records = max_records
+        self.max_bytes = max_bytes
+        self.overflow = overflow
+        self.entries: list[Entry] = []
+        """Not taken by the sender yet."""
+        self.records = 0
+        self.bytes = 0
+        self.closed = True
+        self.ring: Callable[[], None] = _no_bell
+        """Wakes the sender."""
+        self.on_room: Callable[[], None] = _no_bell
+        """Called when the buffer falls below its low mark."""
+        self._growing: list[Run] = []
+        self._wake_records: float = math.inf
+        self._wake_bytes: float = math.inf
+        self._taken_records = 0
+        self._taken_bytes = 0
+
+    # -- the calls' side ------------------------------------------------------------------------
+
+    def add(self, entry: Entry) -> bool:
+        """Take *entry*; False when the overflow policy dropped it.
+
+        Raises:
+            BufferFull: The policy says so.
+            ProducerClosed: Nothing is taken any more.
+        """
+        size = entry.size
+        if self.records >= self.max_records or self.bytes + size > self.max_bytes or self.closed:
+            taken = self.closed or not self.records or self.overflow.admit(self, size)
+            if self.closed:  # perhaps only while the policy waited
+                raise ProducerClosed("the producer is not started, or closed; use it inside its `with` block")
+            if not taken:
+                return False
+        self.append(entry)
+        return True
+
+    def append(self, entry: Entry) -> None:
+        """Take *entry* though there be no room: for the end of a stream, which is small and must not be lost.
+
+        In a `SharedBuffer` the caller holds the lock.
+        """
+        size = entry.size
+        self.entries.append(entry)
+        self.records = records = self.records + 1
+        self.bytes = total = self.bytes + size
+        if records >= self._wake_records or total >= self._wake_bytes:
+            self._wake()
+
+    def append_growing(self, run: Run) -> None:
+        """Have *run* sealed when the sender takes it. Call it beside `add` or `append`."""
+        self._growing.append(run)
+
+    def has_room(self, size: int) -> bool:
+        """Whether a record of *size* bytes fits now."""
+        return self.records < self.max_records and self.bytes + size <= self.max_bytes and not self.closed
+
+    def grow(self, entry: Entry, size: int) -> None:
+        """Count *size* bytes more for *entry*, which is in the buffer."""
+        entry.size += size
+        self.bytes += size
+        if self.bytes >= self._wake_bytes:
+            self._wake()
+
+    def fill(self) -> float:
+        """How full it is, 0 to 1; the fuller of records and bytes."""
+        return max(self.records / self.max_records, self.bytes / self.max_bytes)
+
+    # -- the sender's side ----------------------------------------------------------------------
+
+    def wake_at(self, records: float, total_bytes: float) -> None:
+        """Ring once, as soon as that much waits to be taken; infinity for never."""
+        self._wake_records = self._taken_records + records
+        self._wake_bytes = self._taken_bytes + total_bytes
+        if self.records >= self._wake_records or self.bytes >= self._wake_bytes:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._wake_records = self._wake_bytes = math.inf
+        self.ring()
+
+    def take(self) -> list[Entry]:
+        """Everything that waits, in its order, encoded. It stays counted until `release`."""
+        entries, self.entries = self.entries, []
+        growing, self._growing = self._growing, []
+        for run in growing:
+            run.seal()
+        self._taken_records, self._taken_bytes = self.records, self.bytes
+        return entries
+
+    def release(self, records: int, total_bytes: int) -> None:
+        """The queue has confirmed, or nobody will send, that much of what was taken."""
+        self.records -= records
+        self.bytes -= total_bytes
+        self._taken_records -= records
+        self._taken_bytes -= total_bytes
+        if self.fill() <= LOW_MARK:
+            self.on_room()
+
+    def open(self) -> None:
+        """Take entries from now on."""
+        self.closed = False
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self.closed = True
+
+
+class SharedBuffer(Buffer):
+    """A buffer that many threads fill and one empties."""
+
+    def __init__(self, max_records: int, max_bytes: int, overflow: Overflow) -> None:
+        super().__init__(max_records, max_bytes, overflow)
+        # Reentrant: a garbage collection inside a call may log, and a log handler may call us.
+        self.lock = threading.RLock()
+        self._room = threading.Condition(self.lock)
+
+    def add(self, entry: Entry) -> bool:
+        """See `Buffer.add`."""
+        with self.lock:
+            return super().add(entry)
+
+    def wake_at(self, records: float, total_bytes: float) -> None:
+        """See `Buffer.wake_at`."""
+        with self.lock:
+            super().wake_at(records, total_bytes)
+
+    def take(self) -> list[Entry]:
+        """See `Buffer.take`."""
+        with self.lock:
+            return super().take()
+
+    def release(self, records: int, total_bytes: int) -> None:
+        """See `Buffer.release`."""
+        with self.lock:
+            super().release(records, total_bytes)
+            if self.fill() <= LOW_MARK:
+                self._room.notify_all()
+
+    def close(self) -> None:
+        """See `Buffer.close`."""
+        with self.lock:
+            super().close()
+            self._room.notify_all()
+
+    def wait_for_room(self, size: int, timeout_s: float) -> bool:
+        """Wait, in the calling thread, until *size* bytes fit; False after *timeout_s*."""
+        with self.lock:
+            # Told only below the low mark, so a full buffer empties by half before calls go on.
+            return self._room.wait_for(lambda: self.closed or not self.records or self.has_room(size), timeout_s)

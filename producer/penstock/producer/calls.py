@@ -1,0 +1,138 @@
+"""The calls that every producer has: checked, encoded and in the buffer when they return."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from penstock.producer.buffer import Buffer
+from penstock.producer.errors import RecordDropped
+from penstock.producer.receipt import Ticket
+from penstock.producer.stream import StreamHead, StreamWriter, open_head
+from penstock.wire import building
+from penstock.wire.frames import encode
+from penstock.wire.ids import RisingClock, new_id
+
+R = TypeVar("R", bound=Ticket)
+
+
+class Calls(Generic[R]):
+    """Plain calls that touch memory only. What they were given may be changed afterwards.
+
+    All raise `InvalidRecord` (field, value, limit) or `RecordTooLarge`, and then have taken nothing;
+    on a full buffer they do what `overflow` says.
+    """
+
+    def _begin(self, clock: RisingClock, buffer: Buffer) -> None:
+        """Start with nothing handed over, under an identity of its own."""
+        self._clock = clock
+        self._buffer = buffer
+        self._producer_id = new_id().hex()
+        self._streams: weakref.WeakSet[StreamWriter[R]] = weakref.WeakSet()
+
+    def _ticket(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
+        """A receipt of this producer's kind."""
+        raise NotImplementedError
+
+    def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
+        ticket = self._ticket(record_id, lane, key, packed)
+        if not self._buffer.add(ticket):
+            ticket.settle(RecordDropped(f"record {ticket.id} was dropped: the buffer was full"))
+        return ticket
+
+    def message(
+        self,
+        *,
+        session_id: str,
+        role: str,
+        content: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        id: str | UUID | bytes | None = None,  # noqa: A002 - the field's name
+        created_at: datetime | int | None = None,
+        **fields: Any,
+    ) -> R:
+        """Hand over one message of a session.
+
+        Messages of one session are stored in the order of their calls. With an *id* of your own, two
+        messages with the same id are the same message. *fields* are those of `wire.building.MESSAGE_FIELDS`.
+        """
+        record = building.message(
+            self._clock,
+            session_id=session_id,
+            role=role,
+            content=content,
+            metadata=metadata,
+            id=id,
+            created_at=created_at,
+            **fields,
+        )
+        return self._hand_over(record.id, "messages", record.session_id, encode(record))
+
+    def log(
+        self,
+        *,
+        level: str | int,
+        event: str,
+        message: str | None = None,
+        agent_id: str | None = None,
+        task_id: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        id: str | UUID | bytes | None = None,  # noqa: A002 - the field's name
+        created_at: datetime | int | None = None,
+    ) -> R:
+        """Hand over one log event. Events of one task, else of one agent, else of this producer keep their order."""
+        record = building.log_event(
+            self._clock,
+            level=level,
+            event=event,
+            message=message,
+            agent_id=agent_id,
+            task_id=task_id,
+            data=data,
+            id=id,
+            created_at=created_at,
+        )
+        key = record.task_id or record.agent_id or self._producer_id
+        return self._hand_over(record.id, "logs", key, encode(record))
+
+    def embedding(
+        self,
+        *,
+        collection: str,
+        id: str,  # noqa: A002 - the field's name
+        vector: Sequence[float] | bytes | Any,
+        text: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        created_at: datetime | int | None = None,
+    ) -> R:
+        """Hand over one vector. A later one with the same *id* in the *collection* replaces it.
+
+        *vector* is a sequence of finite numbers, a one-dimensional numpy array, or little-endian float32 bytes.
+        """
+        record = building.embedding(
+            self._clock,
+            collection=collection,
+            id=id,
+            vector=vector,
+            text=text,
+            metadata=metadata,
+            created_at=created_at,
+        )
+        return self._hand_over(record.id, "embeddings", record.collection, encode(record))
+
+    def _open(
+        self, session_id: str, role: str, metadata: Mapping[str, Any] | None, stream_id: Any, fields: dict[str, Any]
+    ) -> tuple[StreamHead, R]:
+        """The head and the receipt of a stream that opens now."""
+        head = open_head(
+            self._clock, session_id=session_id, role=role, metadata=metadata, stream_id=stream_id, fields=fields
+        )
+        return head, self._ticket(head.stream_id, "messages", head.session_id, b"")
+
+    def _end_streams(self) -> None:
+        """End the streams whose blocks are still open, as interrupted."""
+        for stream in list(self._streams):
+            stream.end("interrupted")

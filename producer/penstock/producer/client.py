@@ -1,0 +1,146 @@
+"""The producer for asynchronous programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
+from uuid import UUID
+
+from penstock.producer.buffer import Buffer
+from penstock.producer.calls import Calls
+from penstock.producer.overflow import Drops, DropWhenFull, Overflow, RaiseWhenFull
+from penstock.producer.receipt import Receipt
+from penstock.producer.settings import ProducerSettings, settings_for
+from penstock.producer.stream import Stream
+from penstock.wire.ids import RisingClock
+from penstock.wire.settings import from_mapping
+
+if TYPE_CHECKING:
+    from penstock.producer.outbox import Outbox
+
+
+class Producer(Calls[Receipt]):
+    """Hands records over to the queue, from one event loop.
+
+    `message`, `log`, `embedding` and a stream's `write` are plain calls that touch memory only. A task
+    of the producer sends what they leave, every few milliseconds. Not thread-safe: threads use
+    `BlockingProducer`.
+
+        async with Producer("redis://127.0.0.1:6379/0") as producer:
+            receipt = producer.message(session_id="s-1", role="user", content="Hello")
+            await receipt.stored(timeout=5)
+    """
+
+    def __init__(
+        self, url: str | None = None, *, namespace: str | None = None, settings: ProducerSettings | None = None
+    ) -> None:
+        """*url* and *namespace* go before those of *settings*.
+
+        Raises:
+            InvalidSetting: The URL is none of a queue server.
+        """
+        self.settings = settings_for(settings, url, namespace)
+        self._drops = Drops()
+        buffer = Buffer(self.settings.buffer_records, self.settings.buffer_bytes, _overflow(self.settings, self._drops))
+        self._begin(RisingClock(), buffer)
+        self._outbox = self._new_outbox()
+
+    @classmethod
+    def from_env(cls, mapping: Mapping[str, str] = os.environ) -> Self:
+        """A producer set up by `PENSTOCK_REDIS_URL` and its like; `ProducerSettings` lists them."""
+        return cls(settings=from_mapping(ProducerSettings, mapping))
+
+    def _new_outbox(self) -> Outbox:
+        from penstock.producer.outbox import Outbox  # noqa: PLC0415 - redis costs 100 ms of import
+
+        outbox = Outbox(self.settings, self._buffer, self._producer_id)
+        self._buffer.ring = outbox.sender.ring
+        self._buffer.on_room = outbox.note_room
+        return outbox
+
+    async def __aenter__(self) -> Self:
+        """Start sending. A queue that is away is no error: records wait in the buffer.
+
+        Raises:
+            ConfigMismatch: The namespace and the settings disagree.
+            ProducerClosed: It was started before.
+        """
+        self._outbox.start()
+        self._buffer.open()
+        await self._outbox.first_try()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop taking, end open streams as interrupted, and send what is left, within `close_timeout_s`.
+
+        What the queue did not confirm by then is counted in `dropped` and logged in one line.
+        May be repeated.
+        """
+        self._end_streams()
+        await self._outbox.close()
+
+    def _ticket(self, record_id: bytes, lane: str, key: str, packed: bytes) -> Receipt:
+        return Receipt(record_id, lane, key, packed, self._outbox)
+
+    def stream(
+        self,
+        *,
+        session_id: str,
+        role: str,
+        metadata: Mapping[str, Any] | None = None,
+        id: str | UUID | bytes | None = None,  # noqa: A002 - the field's name
+        **fields: Any,
+    ) -> Stream[Receipt]:
+        """Open a message that comes in chunks.
+
+            async with producer.stream(session_id="s-1", role="assistant") as stream:
+                async for token in model:
+                    stream.write(token)
+
+        Leaving the block makes it one message. After an exception inside, a cancellation too, the
+        message is stored as `interrupted` with what was written. Its place in the session is where it opened.
+        """
+        stream = Stream(self._buffer, *self._open(session_id, role, metadata, id, fields))
+        self._streams.add(stream)
+        return stream
+
+    async def ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the public word for it
+        """Wait while the buffer is nearly full: above three quarters, until it is half empty.
+
+        Raises:
+            BufferFull: Not within *timeout* seconds.
+            ProducerClosed: It closed meanwhile.
+        """
+        await self._outbox.ready(timeout)
+
+    async def flush(
+        self,
+        until: Literal["queued", "stored"] = "queued",
+        timeout: float | None = None,  # noqa: ASYNC109 - the public word for it
+    ) -> None:
+        """Wait until everything handed over before this call is queued, or stored.
+
+        Dead letters count as stored, and so do the chunks of a stream that is still open.
+
+        Raises:
+            NotQueued: Not within *timeout* seconds; nothing is lost, the producer goes on.
+            NotStored: The same for `stored`.
+        """
+        await self._outbox.flush(until, timeout)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many records were given up, by reason: `buffer_full`, `closed`."""
+        return dict(self._drops.counts)
+
+
+def _overflow(settings: ProducerSettings, drops: Drops) -> Overflow:
+    if settings.overflow == "drop":
+        return DropWhenFull(drops)
+    if settings.overflow == "raise":
+        return RaiseWhenFull(drops)
+    return RaiseWhenFull(drops, "a plain call cannot wait: `await producer.ready()` before it, or set overflow to drop")

@@ -1,0 +1,82 @@
+"""One partition's outgoing line: what waits, and the one push that is on its way."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from penstock.producer.receipt import Entry, Placed
+from penstock.wire.frames import frames_of
+from penstock.wire.keys import Partition
+from penstock.wire.queue import Push
+
+MAX_PUSH_BYTES = 1024 * 1024
+"""The server appends a push in one go, for about a millisecond a megabyte; its other clients wait that long."""
+
+_MAX_DOUBLINGS = 30
+
+
+class Batch(NamedTuple):
+    """A push and the entries in it. Never changed: repeated, it is the same push, which appends once."""
+
+    push: Push
+    entries: Sequence[Entry]
+    size: int
+    """Bytes that the entries count for in the buffer."""
+
+
+class Line:
+    """Entries of one partition in their order. Only the head of the line is ever sent."""
+
+    __slots__ = ("_number", "batch", "failures", "last", "not_before_s", "partition", "waiting")
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.waiting: deque[Entry] = deque()
+        self.batch: Batch | None = None
+        """On its way, or failed and to be repeated."""
+        self.failures = 0
+        """In a row."""
+        self.not_before_s = 0.0
+        """The next try's time, by the sender's clock."""
+        self.last: Placed | None = None
+        """Where the last confirmed push lies."""
+        self._number = 0
+
+    def due_s(self) -> float:
+        """When something may be sent; infinity when there is nothing."""
+        return self.not_before_s if self.batch or self.waiting else math.inf
+
+    def next_batch(self, producer_id: str) -> Batch:
+        """The failed batch again, or a new one of at most `MAX_PUSH_BYTES`, unless one record is larger."""
+        if self.batch is None:
+            self.batch = self._cut(producer_id)
+        return self.batch
+
+    def _cut(self, producer_id: str) -> Batch:
+        entries: list[Entry] = []
+        packed: list[bytes] = []
+        size = length = 0
+        while self.waiting and (not entries or length + len(self.waiting[0].packed) <= MAX_PUSH_BYTES):
+            entry = self.waiting.popleft()
+            entries.append(entry)
+            packed.append(entry.packed)
+            size += entry.size
+            length += len(entry.packed)
+        frames = frames_of(packed)
+        self._number += 1
+        return Batch(Push(self.partition, producer_id, self._number, frames), entries, size)
+
+    def left(self) -> list[Entry]:
+        """Every entry that is not confirmed."""
+        return [*(self.batch.entries if self.batch else ()), *self.waiting]
+
+
+def retry_delay_s(failures: int, base_ms: float, cap_ms: float, rng: random.Random) -> float:
+    """Seconds to wait after that many failures in a row: doubling, capped, with half of it jitter."""
+    doublings = min(max(failures, 1) - 1, _MAX_DOUBLINGS)
+    ceiling = min(cap_ms, base_ms * (1 << doublings))
+    return ceiling * rng.uniform(0.5, 1.0) / 1000

@@ -1,0 +1,49 @@
+"""An event loop of our own, in a daemon thread."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_STOP_TIMEOUT_S = 5.0
+
+
+class _PrivateLoop(asyncio.SelectorEventLoop):
+    async def getaddrinfo(self, host: Any, port: Any, **hints: int) -> Any:
+        # Not in an executor: those take no work once the interpreter exits, when the last records
+        # still have to leave. Blocking is harmless here, since nobody else uses this loop.
+        return socket.getaddrinfo(host, port, **hints)
+
+
+class LoopThread:
+    """Runs an event loop until `stop`."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = _PrivateLoop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Have the loop call *action* soon. From any thread."""
+        self._loop.call_soon_threadsafe(action)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run *work* on the loop and wait for its result. An interrupted wait cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """Stop and close the loop. What ran on it must have ended."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_STOP_TIMEOUT_S)
+        if not self._thread.is_alive():
+            self._loop.close()

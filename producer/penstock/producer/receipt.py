@@ -1,0 +1,130 @@
+"""What the buffer holds, and what the caller holds of it: the receipt."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from penstock.wire.ids import format_id
+
+if TYPE_CHECKING:
+    from penstock.wire.keys import Partition
+
+
+class Placed(NamedTuple):
+    """Where the queue keeps a record."""
+
+    partition: Partition
+    entry_id: str
+    """The last entry of the push that carried the record."""
+    at_us: int
+    """When the queue's answer came, by this process's clock."""
+
+
+class Entry:
+    """One record on its way to the queue."""
+
+    __slots__ = ("fate", "key", "lane", "packed", "size", "waiter")
+
+    def __init__(self, lane: str, key: str, packed: bytes) -> None:
+        self.lane = lane
+        self.key = key
+        """Ordering key: entries of one key leave in their order."""
+        self.packed = packed
+        """The encoded record; empty when its fate is known, and while a run of chunks still grows."""
+        self.size = len(packed)
+        """Bytes it counts for in the buffer."""
+        self.fate: Placed | Exception | None = None
+        """None while nothing is known."""
+        self.waiter: asyncio.Future[None] | None = None
+        """Made only when somebody waits."""
+
+    def settle(self, fate: Placed | Exception) -> None:
+        """Note what became of the record, and tell those who wait."""
+        self.fate = fate
+        self.packed = b""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    async def decided(self) -> Placed | Exception:
+        """Wait for the record's fate. Any number of tasks of one loop may wait."""
+        while self.fate is None:
+            if self.waiter is None:
+                self.waiter = asyncio.get_running_loop().create_future()
+            # `wait` leaves the shared future alone when one of several waiters is cancelled.
+            await asyncio.wait((self.waiter,))
+        return self.fate
+
+
+class Ticket(Entry):
+    """An entry that the caller knows, by its id."""
+
+    __slots__ = ("record_id",)
+
+    def __init__(self, record_id: bytes, lane: str, key: str, packed: bytes) -> None:
+        # Not through super(): this runs in every call, and costs a third less so (benchmarks/call.py).
+        self.record_id = record_id
+        self.lane = lane
+        self.key = key
+        self.packed = packed
+        self.size = len(packed)
+        self.fate = None
+        self.waiter = None
+
+    @property
+    def id(self) -> str:
+        """The record's id: 36 characters. A stream's is the id of the message it becomes."""
+        return format_id(self.record_id)
+
+    def __repr__(self) -> str:
+        known = "in the buffer" if self.fate is None else "queued" if isinstance(self.fate, Placed) else "dropped"
+        return f"<{type(self).__name__} {self.id} {known}>"
+
+
+class Desk(Protocol):
+    """Answers for receipts."""
+
+    async def until_queued(self, ticket: Ticket, timeout_s: float | None) -> None:
+        """See `Receipt.queued`."""
+        ...
+
+    async def until_stored(self, ticket: Ticket, timeout_s: float | None) -> None:
+        """See `Receipt.stored`."""
+        ...
+
+
+class Receipt(Ticket):
+    """What a producer's call returns. Costs nothing until it is awaited; may be thrown away."""
+
+    __slots__ = ("_desk",)
+
+    def __init__(self, record_id: bytes, lane: str, key: str, packed: bytes, desk: Desk) -> None:
+        self.record_id = record_id
+        self.lane = lane
+        self.key = key
+        self.packed = packed
+        self.size = len(packed)
+        self.fate = None
+        self.waiter = None
+        self._desk = desk
+
+    async def queued(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the public word for it
+        """Wait until the queue holds the record: from here on no crash of this process loses it.
+
+        A stream's record is its end: its receipt waits for the block to be left.
+
+        Raises:
+            NotQueued: Not within *timeout* seconds. The producer goes on trying.
+            RecordDropped: It never will be.
+        """
+        await self._desk.until_queued(self, timeout)
+
+    async def stored(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the public word for it
+        """Wait until the store holds the record.
+
+        Raises:
+            DeadLettered: The store refused it; says why.
+            NotStored: Not within *timeout* seconds; says what is known.
+            RecordDropped: It never will be.
+        """
+        await self._desk.until_stored(self, timeout)

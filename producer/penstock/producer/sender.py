@@ -1,0 +1,235 @@
+"""Sends what the buffer holds: grouped by partition, in order, all partitions in one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from penstock.producer.buffer import Buffer
+from penstock.producer.line import Batch, Line, retry_delay_s
+from penstock.producer.overflow import producer_log
+from penstock.producer.receipt import Entry, Placed
+from penstock.producer.settings import ProducerSettings
+from penstock.wire.errors import ConfigMismatch, PenstockError, QueueFull, QueueUnavailable
+from penstock.wire.frames import MAX_FRAME_BYTES
+from penstock.wire.ids import wall_clock_us
+from penstock.wire.keys import Partition, partition_of
+from penstock.wire.queue import Push, Pushed
+
+_FULL_RECORDS = 2_000
+"""With this many records waiting the linger window ends early: more would not make larger frames."""
+
+
+class Log(Protocol):
+    """What the sender needs of the queue."""
+
+    @property
+    def partitions(self) -> int:
+        """See `Queue.partitions`."""
+        ...
+
+    async def open(self, partitions: int | None = None) -> object:
+        """See `Queue.open`."""
+        ...
+
+    async def push(self, pushes: Sequence[Push], backlog_records: int) -> list[Pushed | Exception]:
+        """See `Queue.push`."""
+        ...
+
+    async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
+        """See `Queue.ring`."""
+        ...
+
+
+class Sender:
+    """One task's work. It never gives a record up: whatever fails is logged and tried again.
+
+    A partition has at most one push on its way, so a failure delays its records and never reorders them.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        buffer: Buffer,
+        settings: ProducerSettings,
+        producer_id: str,
+        *,
+        rng: random.Random | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lines: dict[Partition, Line] = {}
+        self.tried = asyncio.Event()
+        """The queue was asked once, with whatever result."""
+        self.mismatch: ConfigMismatch | None = None
+        """Why the queue will not have us, as long as that is so."""
+        self.failure: Exception | None = None
+        """An error nobody foresaw, as long as sending has not worked again."""
+        self.reason = "it was not asked yet"
+        """What the queue said last when it took nothing."""
+        self._log = log
+        self._buffer = buffer
+        self._settings = settings
+        self._producer_id = producer_id
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._now_s = now_s
+        self._bell = asyncio.Event()
+        self._hurried = False
+        self._opened = False
+        self._failures = 0
+
+    def ring(self) -> None:
+        """Wake the sender. For the thread of its loop."""
+        self._bell.set()
+
+    def hurry(self) -> None:
+        """Send now: neither linger nor wait for the next try."""
+        for line in self.lines.values():
+            line.not_before_s = 0
+        self._hurried = True
+        self._bell.set()
+
+    def outstanding(self) -> list[Entry]:
+        """Every entry that the queue has not confirmed."""
+        return [entry for line in self.lines.values() for entry in line.left()] + self._buffer.entries
+
+    def last_placed(self) -> list[Placed]:
+        """For each partition where its last confirmed push lies."""
+        return [line.last for line in self.lines.values() if line.last is not None]
+
+    def give_up(self) -> list[Entry]:
+        """Every entry that is not confirmed, encoded, in order; nobody sends them any more."""
+        taken = self._buffer.take()
+        left = [entry for line in self.lines.values() for entry in line.left()] + taken
+        self.lines.clear()
+        self._buffer.release(len(left), sum(entry.size for entry in left))
+        return left
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            try:
+                if not self._opened:
+                    await self._open()
+                await self._until_due()
+                await self._send()
+            except Exception as exc:  # noqa: BLE001 - the records wait for whoever mends it
+                await self._wait_after(exc)
+            else:
+                self._note_success()
+
+    async def _open(self) -> None:
+        try:
+            await self._log.open(self._settings.partitions)
+            self._opened, self.mismatch = True, None
+        except ConfigMismatch as exc:
+            self.mismatch = exc
+            raise
+        finally:
+            self.tried.set()
+
+    # -- when -----------------------------------------------------------------------------------
+
+    async def _until_due(self) -> None:
+        """Wait for a first record and the linger window after it, or for a line to become due."""
+        due_s = min((line.due_s() for line in self.lines.values()), default=math.inf)
+        if due_s <= self._now_s():
+            return
+        if not self._buffer.entries:
+            await self._sleep(due_s, records=1)
+        if self._buffer.entries:
+            linger_s = self._settings.linger_ms / 1000
+            await self._sleep(min(due_s, self._now_s() + linger_s), records=_FULL_RECORDS)
+
+    async def _sleep(self, until_s: float, records: float) -> None:
+        """Sleep until a time, or until that many records or a frame's worth of bytes wait, or a ring."""
+        self._bell.clear()
+        if self._hurried:
+            self._hurried = False
+            return
+        self._buffer.wake_at(records, 1 if records == 1 else MAX_FRAME_BYTES)
+        delay_s = None if until_s == math.inf else until_s - self._now_s()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self._bell.wait()
+        self._buffer.wake_at(math.inf, math.inf)
+
+    # -- what -----------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        """One push of every line that is due, in one round trip."""
+        for entry in self._buffer.take():
+            self._line_of(entry).waiting.append(entry)
+        now = self._now_s()
+        lines = [line for line in self.lines.values() if line.due_s() <= now]
+        if not lines:
+            return
+        batches = [line.next_batch(self._producer_id) for line in lines]
+        replies = await self._log.push([batch.push for batch in batches], self._settings.backlog_records)
+        rings = []
+        for line, batch, reply in zip(lines, batches, replies, strict=True):
+            if isinstance(reply, Exception):
+                self._note_refused(line, reply)
+            else:
+                self._confirm(line, batch, reply)
+                if reply.generation:
+                    rings.append((line.partition, reply.generation))
+        if rings:
+            # A lost ring costs a second: workers also sweep.
+            with contextlib.suppress(PenstockError):
+                await self._log.ring(rings)
+        for reply in replies:
+            if isinstance(reply, QueueUnavailable):
+                raise reply
+
+    def _line_of(self, entry: Entry) -> Line:
+        where = Partition(entry.lane, partition_of(entry.key, self._log.partitions))
+        line = self.lines.get(where)
+        if line is None:
+            line = self.lines[where] = Line(where)
+        return line
+
+    def _confirm(self, line: Line, batch: Batch, pushed: Pushed) -> None:
+        placed = Placed(line.partition, pushed.entry_id, wall_clock_us())
+        line.batch, line.failures, line.last = None, 0, placed
+        for entry in batch.entries:
+            entry.settle(placed)
+        self._buffer.release(len(batch.entries), batch.size)
+
+    # -- what goes wrong ------------------------------------------------------------------------
+
+    def _note_refused(self, line: Line, exc: Exception) -> None:
+        """Let one line wait; the others go on."""
+        if isinstance(exc, QueueUnavailable):
+            return
+        line.failures += 1
+        line.not_before_s = self._now_s() + self._delay_s(line.failures)
+        self.reason = str(exc)
+        if line.failures == 1:
+            log = producer_log()
+            say = log.warning if isinstance(exc, QueueFull) else log.error
+            say("partition takes nothing; its records wait", partition=str(line.partition), reason=str(exc))
+
+    async def _wait_after(self, exc: Exception) -> None:
+        """Let everything wait: the queue is away, or something unforeseen happened."""
+        self._failures += 1
+        foreseen = isinstance(exc, PenstockError)
+        self.failure, self.reason = (None if foreseen else exc), f"{exc}" if foreseen else repr(exc)
+        # A mistaken setting may be there for hours: said again at each doubling.
+        if self._failures & (self._failures - 1) == 0:
+            log = producer_log()
+            say = log.warning if isinstance(exc, QueueUnavailable) else log.error
+            say("cannot send; records wait", reason=self.reason, tries=self._failures, exc_info=not foreseen)
+        await self._sleep(self._now_s() + self._delay_s(self._failures), records=math.inf)
+
+    def _note_success(self) -> None:
+        if self._failures:
+            producer_log().info("sending again", after_failures=self._failures)
+        self._failures, self.failure = 0, None
+
+    def _delay_s(self, failures: int) -> float:
+        return retry_delay_s(failures, self._settings.retry_base_ms, self._settings.retry_cap_ms, self._rng)

@@ -1,0 +1,72 @@
+"""How a producer buffers, sends and gives up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from penstock.wire.settings import InvalidSetting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerSettings:
+    """Every field is an environment variable `PENSTOCK_<NAME>`."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """The queue server: `redis://`, `rediss://` or `unix://`. `REDIS_URL` is read too."""
+
+    namespace: str = "penstock"
+    """Prefix of every key. Producers and workers of one system share it."""
+
+    partitions: int | None = None
+    """Logs of each lane. Fixed by the first process of a namespace; none takes what is there, or 8."""
+
+    linger_ms: float = 5
+    """A record waits this long for others to travel with. 0 sends as soon as the loop turns."""
+
+    buffer_records: int = 100_000
+    """Most records in memory that the queue has not confirmed."""
+
+    buffer_bytes: int = 64 * 1024 * 1024
+    """Most encoded bytes of them. Python's own objects add about 200 bytes a record."""
+
+    overflow: Literal["block", "drop", "raise"] = "block"
+    """What a call does when the buffer is full.
+
+    `raise` raises `BufferFull`. `drop` does not take the record: counted, logged, and its receipt says so.
+    `block` makes `BlockingProducer` wait. `Producer`'s plain calls cannot wait: `await producer.ready()`
+    before them does, and a call on a full buffer raises `BufferFull`.
+    """
+
+    block_timeout_s: float = 30
+    """`block` waits this long for room, then raises `BufferFull`."""
+
+    backlog_records: int = 1_000_000
+    """A partition whose log holds this many records takes no more until workers have drained some."""
+
+    close_timeout_s: float = 10
+    """Closing waits this long for the queue to take what is left."""
+
+    retry_base_ms: float = 50
+    """Wait after the first failed push; doubles with every further one."""
+
+    retry_cap_ms: float = 2_000
+    """Longest wait between two tries."""
+
+    def __post_init__(self) -> None:
+        for name in ("buffer_records", "buffer_bytes", "backlog_records"):
+            if getattr(self, name) < 1:
+                raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        for name in ("linger_ms", "block_timeout_s", "close_timeout_s", "retry_base_ms"):
+            if not getattr(self, name) >= 0:
+                raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 0 is needed")
+        if self.retry_base_ms > self.retry_cap_ms:
+            raise InvalidSetting(
+                f"retry_base_ms ({self.retry_base_ms}) must not be above retry_cap_ms ({self.retry_cap_ms})"
+            )
+
+
+def settings_for(settings: ProducerSettings | None, url: str | None, namespace: str | None) -> ProducerSettings:
+    """*settings*, or the defaults, with what is given beside them."""
+    chosen = settings or ProducerSettings()
+    return replace(chosen, redis_url=url or chosen.redis_url, namespace=namespace or chosen.namespace)
