@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
+    DataError,
     MasterDownError,
     NoScriptError,
     ReadOnlyError,
@@ -157,7 +158,7 @@ def _translate(exc: Exception, url: str) -> Exception:
     if isinstance(exc, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
         return QueueUnavailable(f"the queue server at {where} refused the password; check PENSTOCK_REDIS_URL")
     passing = isinstance(exc, _PASSING_ERRORS) or text.startswith(_PASSING)
-    if isinstance(exc, ResponseError) and not passing:
+    if isinstance(exc, ResponseError | DataError) and not passing:
         return QueueRejected(f"the queue server at {where} refused the call: {text}")
     return QueueUnavailable(f"the queue server at {where} did not answer: {type(exc).__name__}: {text}")
 

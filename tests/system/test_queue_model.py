@@ -1,0 +1,290 @@
+"""The queue against a plain Python model of one partition: any sequence of calls, any repeat, any death."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from penstock.wire.errors import QueueFull
+from penstock.wire.frames import Frame
+from penstock.wire.ids import format_id
+from penstock.wire.queue import APPEND, APPEND_ENDED, FORGET, Commit, Counts, Lease, Letter, Pushed, Queue, StreamChange
+from tests.system.queue_support import TTL_MS, WHERE, Sender, expire, meta, settling
+
+T = TypeVar("T")
+
+CAP = 12
+PRODUCERS = ("p1", "p2")
+STREAMS = (b"a" * 16, b"b" * 16)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Every rule does to the server what it does to the model, and compares the answers."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.queue = Queue(self.url, f"model-{uuid.uuid4().hex[:12]}")
+        self.run(self.queue.open(1))
+        self.senders = {name: Sender(self.queue, producer_id=name, cap=CAP) for name in PRODUCERS}
+        self.last: dict[str, tuple[tuple[int, ...], str]] = {}
+        self.log: list[tuple[str, int]] = []
+        self.accepted = self.stored = self.purged = 0
+        self.letters: list[int] = []
+        self.armed = False
+        self.generation = 0
+        self.epoch = 0
+        self.leases: list[Lease] = []
+        self.owner: Lease | None = None
+        self.head = ""
+        self.stall = self.fails = 0
+        self.done = "0-0"
+        self.open: dict[bytes, list[bytes]] = {}
+        self.gaps: set[bytes] = set()
+        self.repeatable: Commit | None = None
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(call)
+
+    def teardown(self) -> None:
+        self.run(self.queue.close())
+        self.runner.close()
+
+    @property
+    def buffered(self) -> int:
+        return sum(map(len, self.open.values()))
+
+    @property
+    def pending(self) -> int:
+        return sum(size for _, size in self.log) + self.buffered
+
+    def ring(self) -> int:
+        """What a call returns that arms the partition, if it is idle."""
+        if self.armed:
+            return 0
+        return self.next_generation()
+
+    def next_generation(self) -> int:
+        self.armed = True
+        self.generation += 1
+        return self.generation
+
+    # -- producers ------------------------------------------------------------------------------
+
+    @initialize()
+    def starts_empty(self) -> None:
+        assert self.run(self.queue.read(WHERE, 1)) == []
+
+    @rule(name=st.sampled_from(PRODUCERS), sizes=st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    def push(self, name: str, sizes: list[int]) -> None:
+        sender = self.senders[name]
+        if self.pending >= CAP:
+            try:
+                self.run(sender.push(*sizes))
+            except QueueFull:
+                sender.number -= 1
+                return
+            raise AssertionError("a full partition took more")
+        wanted = self.ring()
+        pushed = self.run(sender.push(*sizes))
+        entries = self.run(self.queue.read(WHERE, 100, after=self.log[-1][0] if self.log else "-"))
+        assert [entry.records for entry in entries] == sizes
+        assert pushed == Pushed(wanted, entries[-1].id)
+        self.log += [(entry.id, entry.records) for entry in entries]
+        self.accepted += sum(sizes)
+        self.last[name] = (tuple(sizes), pushed.entry_id)
+
+    @precondition(lambda self: self.last)
+    @rule(data=st.data())
+    def push_again_after_a_lost_answer(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.last)))
+        sizes, entry_id = self.last[name]
+        assert self.run(self.senders[name].again(*sizes)) == Pushed(0, entry_id)
+
+    # -- owners ---------------------------------------------------------------------------------
+
+    @rule(floor=st.integers(0, 6))
+    def acquire(self, floor: int) -> None:
+        lease = self.run(self.queue.acquire(WHERE, TTL_MS, floor))
+        if self.owner is not None:
+            assert lease is None
+            return
+        head = self.log[0][0] if self.log else ""
+        self.stall = self.stall + 1 if head and head == self.head else 0
+        self.head, self.epoch = head, max(self.epoch, floor) + 1
+        assert lease == Lease(WHERE, self.epoch, self.stall, self.fails)
+        self.owner = lease
+        self.leases.append(lease)
+
+    @precondition(lambda self: self.owner)
+    @rule()
+    def owner_dies(self) -> None:
+        self.run(expire(self.queue))
+        self.owner = None
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), failed=st.booleans())
+    def release(self, data: st.DataObject, failed: bool) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        reply = self.run(self.queue.release(lease, failed=failed))
+        if lease != self.owner:
+            assert reply == (-1, 0)
+            return
+        self.owner, self.head, self.stall = None, "", 0
+        if failed:
+            self.fails += 1
+            assert reply == (0, self.fails)
+        elif self.log:
+            assert reply == (self.next_generation(), 0)
+        else:
+            self.armed = False
+            assert reply == (0, 0)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        entries = self.run(self.queue.read(WHERE, 4))[: data.draw(st.integers(0, 4))]
+        records = sum(entry.records for entry in entries)
+        dead = data.draw(st.integers(0, records))
+        stream = data.draw(st.sampled_from(STREAMS))
+        commit = data.draw(st.sampled_from([self.storing, self.buffering]))(lease, entries, records, dead, stream)
+        if self.run(self.queue.commit(commit)) is not (lease == self.owner):
+            raise AssertionError("the lease decides whether a commit counts")
+        if lease == self.owner:
+            self.apply(commit)
+
+    def storing(self, lease: Lease, entries: list[Any], records: int, dead: int, stream: bytes) -> Commit:
+        held = len(self.open.get(stream, ()))
+        letters = [Letter(entries[0].id, dead, b"r", b"\x80")] if dead else []
+        return settling(
+            lease,
+            entries,
+            stored=records - dead + held,
+            dead=dead,
+            buffered=-held,
+            letters=letters,
+            streams=[StreamChange(stream, FORGET)],
+        )
+
+    def buffering(self, lease: Lease, entries: list[Any], records: int, dead: int, stream: bytes) -> Commit:
+        op = APPEND_ENDED if dead else APPEND
+        changes = [StreamChange(stream, op, [b"%d" % at for at in range(records)])]
+        return settling(lease, entries, buffered=records, streams=changes)
+
+    def apply(self, commit: Commit) -> None:
+        if commit.last_id:
+            self.log = [entry for entry in self.log if _order(entry[0]) > _order(commit.last_id)]
+            self.done = commit.last_id
+        self.head = self.log[0][0] if commit.last_id and self.log else ""
+        self.stall = self.fails = 0
+        self.stored += commit.stored
+        self.letters += [letter.records for letter in commit.letters]
+        for change in commit.streams:
+            if change.op == FORGET:
+                self.open.pop(change.stream_id, None)
+                self.gaps.discard(change.stream_id)
+                continue
+            self.open.setdefault(change.stream_id, []).extend(change.chunks)
+            if change.op == APPEND_ENDED:
+                self.gaps.add(change.stream_id)
+        self.repeatable = commit
+
+    @precondition(lambda self: self.repeatable and self.repeatable.lease == self.owner)
+    @rule()
+    def commit_again_after_a_lost_answer(self) -> None:
+        assert self.repeatable is not None
+        assert self.run(self.queue.commit(self.repeatable))
+
+    # -- the sweeper and people -----------------------------------------------------------------
+
+    @rule(behind=st.booleans())
+    def sweep(self, behind: bool) -> None:
+        needing = self.run(self.queue.needing([WHERE], 0))
+        assert needing == ([(WHERE, self.generation)] if self.log and self.owner is None else [])
+        seen = self.generation - behind
+        rung = self.run(self.queue.rearm(WHERE, seen))
+        assert rung == (self.next_generation() if self.owner is None and not behind else 0)
+
+    @precondition(lambda self: self.letters)
+    @rule(data=st.data(), again=st.booleans())
+    def replay_or_purge_a_letter(self, data: st.DataObject, again: bool) -> None:
+        at = data.draw(st.integers(0, len(self.letters) - 1))
+        entry = self.run(self.queue.dead_letters(WHERE, 100))[at]
+        records = self.letters.pop(at)
+        if not again:
+            assert self.run(self.queue.purge(entry))
+            self.purged += records
+            return
+        assert self.run(self.queue.replay(entry, Frame(b"again", records))) == (True, self.ring())
+        self.log.append((self.run(self.queue.read(WHERE, 100))[-1].id, records))
+
+    # -- what always holds ----------------------------------------------------------------------
+
+    @invariant()
+    def the_log_is_the_models(self) -> None:
+        entries = self.run(self.queue.read(WHERE, 100))
+        assert [(entry.id, entry.records) for entry in entries] == self.log
+        assert self.run(self.queue.settled({WHERE: []})) == {WHERE: (self.done, {})}
+
+    @invariant()
+    def the_counts_are_the_models_and_add_up(self) -> None:
+        counts = self.run(self.queue.counts())[WHERE]
+        assert counts.balanced
+        assert counts == Counts(
+            accepted=self.accepted,
+            stored=self.stored,
+            dead=sum(self.letters),
+            purged=self.purged,
+            pending=self.pending,
+            buffered=self.buffered,
+            entries=len(self.log),
+            counted=self.pending - self.buffered,
+            open_streams=len(self.open),
+            leased=int(self.owner is not None),
+            oldest_ms=_order(self.log[0][0])[0] if self.log else None,
+        )
+
+    @invariant()
+    def the_streams_are_the_models(self) -> None:
+        assert self.run(self.queue.stream_chunks(WHERE, STREAMS)) == {one: self.open.get(one, []) for one in STREAMS}
+        assert self.run(self.queue.stream_states(WHERE, STREAMS)) == {
+            one: (one in self.open, one in self.gaps) for one in STREAMS
+        }
+        names = self.run(self.queue.idle_streams(WHERE, 0, keep=0, limit=10))
+        assert sorted(names) == sorted(map(format_id, self.open))
+
+    @invariant()
+    def waiting_records_are_armed(self) -> None:
+        """Whoever pushes next need not ring: somebody was rung already, or the sweeper finds it."""
+        held = self.run(meta(self.queue))
+        assert (held.get("armed") == "1") is self.armed
+        assert self.armed or not self.log
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)
+
+
+def test_queue_does_what_its_model_does(redis_url: str) -> None:
+    class Machine(QueueMachine):
+        url = redis_url
+
+    quick = settings(max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Machine, settings=quick)
