@@ -58,8 +58,10 @@ _numbers = itertools.count()
 
 
 def examples(count: int) -> settings:
-    # One store serves all examples of a property: each example takes a collection of its own.
-    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    """Settings of a property: each example takes a collection of its own, so one store serves them all,
+    and one inherited test serves every store."""
+    allowed = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
+    return settings(max_examples=count, deadline=None, suppress_health_check=allowed)
 
 
 def fresh_collection() -> str:
@@ -163,6 +165,19 @@ class VectorStoreConformance:
     async def test_a_record_that_is_no_embedding_is_refused(self, store: VectorStore) -> None:
         with pytest.raises(StoreRejected, match="Message"):
             await store.write([embedding("a"), MESSAGE])
+
+        assert await self.stored(store, "docs") == {}
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    async def test_a_vector_that_is_not_finite_is_refused_by_its_key(self, store: VectorStore, bad: float) -> None:
+        with pytest.raises(StoreRejected, match="'odd'"):
+            await store.write([embedding("a"), embedding("odd", 1, bad), embedding("b", collection="other")])
+
+        assert await self.stored(store, "docs") == await self.stored(store, "other") == {}
+
+    async def test_a_vector_of_no_numbers_is_refused_by_its_key(self, store: VectorStore) -> None:
+        with pytest.raises(StoreRejected, match="'empty'"):
+            await store.write([embedding("a"), embedding("empty")._replace(vector=b"")])
 
         assert await self.stored(store, "docs") == {}
 

@@ -65,16 +65,16 @@ class Catalog:
             if not await self._mend(name, locked=locked):
                 return None
             table = await connection.open_table(name)
-            return self._keep(name, table, table_dimension(name, await table.schema()))
+            return self._keep(name, table, await table.schema())
 
-    async def create(self, name: str, batch: Any, dimension: int) -> Collection:
+    async def create(self, name: str, batch: Any) -> Collection:
         """A new table that holds *batch*, in one commit. Only the holder of the table's lock may call it."""
         with self.translated(name):
             connection = await self._connect()
-            return self._keep(name, await connection.create_table(name, batch), dimension)
+            return self._keep(name, await connection.create_table(name, batch), batch.schema)
 
-    def _keep(self, name: str, table: Any, dimension: int) -> Collection:
-        self._open[name] = collection = Collection(name, table, dimension)
+    def _keep(self, name: str, table: Any, schema: Any) -> Collection:
+        self._open[name] = collection = Collection(name, table, table_dimension(name, schema))
         return collection
 
     async def _connect(self) -> Any:

@@ -56,8 +56,15 @@ def table_dimension(collection: str, found: pa.Schema) -> int:
 
 
 def to_batch(embeddings: Sequence[Embedding], dimension: int) -> pa.RecordBatch:
-    """*embeddings* as one batch of `schema(dimension)`, the vectors copied once."""
+    """*embeddings*, all of this *dimension*, as one batch; the vectors are copied once.
+
+    Raises:
+        StoreRejected: Some vector is not finite; Lance 13 would store it in a new table.
+    """
     flat = np.frombuffer(b"".join([each.vector for each in embeddings]), "<f4").astype(np.float32, copy=False)
+    if not np.isfinite(flat).all():
+        at = int(np.argmin(np.isfinite(flat))) // dimension
+        raise StoreRejected(f"embedding {embeddings[at].key!r}: every number of a vector must be finite")
     return pa.record_batch(
         [
             pa.array([each.key for each in embeddings], pa.string()),

@@ -12,6 +12,7 @@ from typing import Any
 
 from penstock.stores.contract import Capabilities, Fence, Partial
 from penstock.stores.embeddings import by_collection, check_dimension, dimension_of
+from penstock.stores.errors import StoreRejected
 from penstock.stores.filters import parse
 from penstock.stores.predicate import predicate
 from penstock.stores.rows import Hit
@@ -44,6 +45,7 @@ class MemoryVectors:
         for collection, embeddings in parts.items():
             dimension = self._dimension(collection) or dimension_of(embeddings[0].vector)
             check_dimension(collection, dimension, (each.vector for each in embeddings))
+            _check_finite(embeddings)
         return sum(self._put(embedding) for embeddings in parts.values() for embedding in embeddings)
 
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:  # noqa: ARG002 - there are none
@@ -100,11 +102,22 @@ def _hit(score: float, embedding: Embedding) -> Hit:
     return Hit(id=embedding.key, score=score, text=embedding.text, metadata=load_object(embedding.metadata))
 
 
-def _unit(vector: bytes) -> list[float] | None:
-    """*vector* with length 1, in float64; None when it is all zeros."""
+def _check_finite(embeddings: Sequence[Embedding]) -> None:
+    for each in embeddings:
+        if not math.isfinite(sum(_floats(each.vector))):
+            raise StoreRejected(f"embedding {each.key!r}: every number of a vector must be finite")
+
+
+def _floats(vector: bytes) -> array.array[float]:
     floats = array.array("f", vector)
     if sys.byteorder == "big":
         floats.byteswap()
+    return floats
+
+
+def _unit(vector: bytes) -> list[float] | None:
+    """*vector* with length 1, in float64; None when it is all zeros."""
+    floats = _floats(vector)
     length = math.hypot(*floats)
     return [each / length for each in floats] if length else None
 
