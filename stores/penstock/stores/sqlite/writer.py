@@ -40,6 +40,7 @@ class Writer:
         self._connection = WritingConnection(settings)
         self._jobs: SimpleQueue[_Job] = SimpleQueue()  # bounded by the callers, each of which awaits its job
         self._thread: threading.Thread | None = None
+        self._closed = False
         self._closing: asyncio.Future[Any] | None = None
         self._path = settings.path
 
@@ -54,20 +55,26 @@ class Writer:
 
     async def close(self) -> None:
         """Finish what was handed over, then close the file and end the thread."""
+        self._closed = True
+        if self._thread is None:
+            return
         if self._closing is None:
-            self._closing = self._hand_over(order=self._connection.close)
+            self._closing = self._put(None, self._connection.close)
         # A cancelled close goes on: the thread ends in any case.
         await asyncio.shield(self._closing)
 
     def _hand_over(self, batch: Batch | None = None, order: Callable[[], object] | None = None) -> asyncio.Future[Any]:
-        if self._closing is not None:
+        if self._closed:
             raise StoreUnavailable(f"the store of {self._path} is closed")
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(batch, order, done))
         if self._thread is None:
-            # Not a daemon by neglect: a program that forgets `close` must be able to end; SQLite rolls back.
+            # A daemon, so that a program that forgets `close` can end; SQLite then rolls back what was under way.
             self._thread = threading.Thread(target=self._serve, name=f"penstock-sqlite-{self._path.name}", daemon=True)
             self._thread.start()
+        return self._put(batch, order)
+
+    def _put(self, batch: Batch | None, order: Callable[[], object] | None) -> asyncio.Future[Any]:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(batch, order, done))
         return done
 
     def _serve(self) -> None:

@@ -1,0 +1,221 @@
+"""The reader: one object that asks the SQL store and the vector store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, Unpack
+from uuid import UUID
+
+from penstock.query.filters import (
+    LogFilters,
+    MessageFilters,
+    SessionFilters,
+    checked_values,
+    log_words,
+    message_words,
+    session_words,
+)
+from penstock.query.page import Course, InvalidQuery, Page, checked_limit, page_of, position
+from penstock.stores.contract import SqlReading, VectorReading
+from penstock.stores.registry import sql_store, vector_store
+from penstock.stores.rows import (
+    Hit,
+    LogQuery,
+    MessageQuery,
+    Position,
+    Session,
+    SessionQuery,
+    StoredLog,
+    StoredMessage,
+)
+from penstock.wire.building import collection_name, vector_bytes
+from penstock.wire.ids import parse_id, to_us
+from penstock.wire.settings import from_mapping
+from penstock.wire.text import clean_text
+
+_PAGE = 500
+"""How many rows an exhaustive iteration fetches at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderSettings:
+    """Where a reader looks. Every field is an environment variable `PENSTOCK_<NAME>`."""
+
+    sql_url: str = "sqlite:///./penstock.db"
+    """The SQL store; `DATABASE_URL` is accepted too."""
+    vector_url: str = "lancedb:///./vectors"
+
+
+class Reader:
+    """Answers what was stored, while workers go on storing. Needs no queue and never writes.
+
+    Each store is opened by its first question, so a reader of messages needs no vector store.
+    Every answer is of its own moment: pages that follow one another see what was stored in between.
+
+    All methods raise `InvalidQuery` for what cannot be asked, and `StoreUnavailable` where the store does not answer
+    or does not exist yet.
+    """
+
+    def __init__(self, sql: str | SqlReading | None, vectors: str | VectorReading | None) -> None:
+        self._sql = sql
+        self._vectors = vectors
+        self._opened: list[Any] = []
+
+    @classmethod
+    def open(cls, *, sql: str | SqlReading | None = None, vectors: str | VectorReading | None = None) -> Self:
+        """A reader of the stores at these URLs, for `async with`.
+
+        An open store may be given in place of a URL; it stays the caller's to close.
+        """
+        return cls(sql, vectors)
+
+    @classmethod
+    def from_env(cls, mapping: Mapping[str, str] | None = None) -> Self:
+        """A reader of the stores that the environment names: `PENSTOCK_SQL_URL`, `PENSTOCK_VECTOR_URL`."""
+        settings = from_mapping(ReaderSettings, os.environ if mapping is None else mapping)
+        return cls(settings.sql_url, settings.vector_url)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close what was opened. May be repeated."""
+        while self._opened:
+            await self._opened.pop().close()
+
+    async def message(self, message_id: str | UUID | bytes) -> StoredMessage | None:
+        """One message, deleted or not; None when it is not there (yet)."""
+        with checked_values():
+            wanted = parse_id(message_id)
+        return await self._sql_store().message(wanted)
+
+    async def messages(
+        self,
+        session_id: str | None = None,
+        *,
+        ascending: bool = True,
+        limit: int = 100,
+        after: str | None = None,
+        **filters: Unpack[MessageFilters],
+    ) -> Page[StoredMessage]:
+        """A page of messages by time, those of one microsecond by id. Without *session_id*, of all sessions."""
+        course = Course.MESSAGES_OLDEST_FIRST if ascending else Course.MESSAGES_NEWEST_FIRST
+        query = MessageQuery(
+            **message_words(session_id, filters),
+            ascending=ascending,
+            limit=checked_limit(limit) + 1,
+            after=position(after, course),
+        )
+        return page_of(await self._sql_store().messages(query), limit, course, _place)
+
+    async def all_messages(
+        self, session_id: str | None = None, *, ascending: bool = True, **filters: Unpack[MessageFilters]
+    ) -> AsyncIterator[StoredMessage]:
+        """Every message of every page, fetched as the iteration goes on."""
+        after: str | None = None
+        while True:
+            page = await self.messages(session_id, ascending=ascending, limit=_PAGE, after=after, **filters)
+            for message in page:
+                yield message
+            after = page.next
+            if after is None:
+                return
+
+    async def count_messages(self, session_id: str | None = None, **filters: Unpack[MessageFilters]) -> int:
+        """How many messages match. For a whole session `session` knows without counting."""
+        query = MessageQuery(**message_words(session_id, filters))
+        return await self._sql_store().count_messages(query)
+
+    async def session(self, session_id: str) -> Session | None:
+        """One session; None when no message of it was stored."""
+        with checked_values():
+            wanted = clean_text("session_id", session_id)
+        return await self._sql_store().session(wanted)
+
+    async def sessions(
+        self, *, limit: int = 100, after: str | None = None, **filters: Unpack[SessionFilters]
+    ) -> Page[Session]:
+        """A page of sessions, latest message first. One that gets a message meanwhile moves to the front."""
+        query = SessionQuery(
+            **session_words(filters),
+            limit=checked_limit(limit) + 1,
+            after=position(after, Course.SESSIONS_LATEST_FIRST),
+        )
+        found = await self._sql_store().sessions(query)
+        return page_of(found, limit, Course.SESSIONS_LATEST_FIRST, _place_of_session)
+
+    async def logs(
+        self, *, ascending: bool = True, limit: int = 100, after: str | None = None, **filters: Unpack[LogFilters]
+    ) -> Page[StoredLog]:
+        """A page of log events by time."""
+        course = Course.LOGS_OLDEST_FIRST if ascending else Course.LOGS_NEWEST_FIRST
+        query = LogQuery(
+            **log_words(filters),
+            ascending=ascending,
+            limit=checked_limit(limit) + 1,
+            after=position(after, course),
+        )
+        return page_of(await self._sql_store().logs(query), limit, course, _place)
+
+    async def all_logs(self, *, ascending: bool = True, **filters: Unpack[LogFilters]) -> AsyncIterator[StoredLog]:
+        """Every log event of every page, fetched as the iteration goes on."""
+        after: str | None = None
+        while True:
+            page = await self.logs(ascending=ascending, limit=_PAGE, after=after, **filters)
+            for event in page:
+                yield event
+            after = page.next
+            if after is None:
+                return
+
+    async def count_logs(self, **filters: Unpack[LogFilters]) -> int:
+        """How many log events match."""
+        return await self._sql_store().count_logs(LogQuery(**log_words(filters)))
+
+    async def search(
+        self, collection: str, *, vector: Any, top_k: int = 10, where: Mapping[str, Any] | None = None
+    ) -> list[Hit]:
+        """The *top_k* vectors nearest to *vector* that match the filter *where*, best first.
+
+        *vector* is a sequence of numbers, a one-dimensional numpy array, or float32 bytes.
+        A collection that does not exist holds nothing.
+
+        Raises:
+            FilterError: *where* is malformed.
+            DimensionMismatch: *vector* has another length than the collection's.
+        """
+        with checked_values():
+            name, wanted = collection_name(collection), vector_bytes(vector)
+        return list(await self._vector_store().search(name, wanted, checked_limit(top_k), where))
+
+    def _sql_store(self) -> SqlReading:
+        if isinstance(self._sql, str):
+            self._sql = store = sql_store(self._sql)
+            self._opened.append(store)
+        if self._sql is None:
+            raise InvalidQuery("this reader was opened without a SQL store; give Reader.open its sql=")
+        return self._sql
+
+    def _vector_store(self) -> VectorReading:
+        if isinstance(self._vectors, str):
+            self._vectors = store = vector_store(self._vectors)
+            self._opened.append(store)
+        if self._vectors is None:
+            raise InvalidQuery("this reader was opened without a vector store; give Reader.open its vectors=")
+        return self._vectors
+
+
+def _place(row: StoredMessage | StoredLog) -> Position:
+    return Position(to_us(row.created_at, "created_at"), parse_id(row.id))
+
+
+def _place_of_session(row: Session) -> Position:
+    return Position(to_us(row.last_message_at, "last_message_at"), row.id)
