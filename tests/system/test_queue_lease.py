@@ -9,7 +9,7 @@ import pytest
 from penstock.wire.errors import QueueFull
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Lease, Queue
-from tests.system.queue_support import TTL_MS, WHERE, Sender, everything, expire, meta, owned, settling
+from tests.system.queue_support import TTL_MS, WHERE, Sender, everything, expire, letter, meta, owned, settling
 
 
 async def test_lease_has_one_owner(queue: Queue) -> None:
@@ -260,7 +260,7 @@ async def test_partition_that_never_had_a_generation_can_be_armed(queue: Queue) 
 
 
 async def test_full_server_is_still_drained(own_server: Queue) -> None:
-    """What makes room must not need room. Replay needs it, and leaves the letter where it is."""
+    """What makes room must not need room, dead letters included."""
     queue = own_server
     sender = Sender(queue)
     await sender.push(1)
@@ -272,6 +272,6 @@ async def test_full_server_is_still_drained(own_server: Queue) -> None:
     assert await queue.rearm(WHERE, 1) == 2
     lease = await owned(queue)
     assert await queue.renew(lease, TTL_MS)
-    assert await queue.commit(settling(lease, await queue.read(WHERE, 1)))
+    assert await queue.commit(settling(lease, await queue.read(WHERE, 1), dead=1, letters=[letter("id-1")]))
     assert await queue.release(lease) == (3, 0)
     assert (await queue.counts())[WHERE].balanced

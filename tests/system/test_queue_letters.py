@@ -6,7 +6,7 @@ import asyncio
 
 from penstock.wire.frames import Frame
 from penstock.wire.queue import Counts, DeadEntry, Queue
-from tests.system.queue_support import WHERE, Sender, letter, owned, settling
+from tests.system.queue_support import WHERE, Sender, letter, meta, owned, settling
 
 FRAME = Frame(b"again", 1)
 
@@ -65,6 +65,7 @@ async def test_replayed_letter_is_pending_again_and_rings(queue: Queue) -> None:
 
     assert await queue.replay(entry, FRAME) == (True, 2)
 
+    assert (await meta(queue))["armed"] == "1"
     assert [one.frame for one in await queue.read(WHERE, 10)] == [b"again"]
     seen = await counts(queue)
     assert (seen.accepted, seen.pending, seen.dead, seen.balanced) == (1, 1, 0, True)
