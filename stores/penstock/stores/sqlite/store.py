@@ -43,6 +43,7 @@ class SqliteStore(SqliteReading):
     async def close(self) -> None:
         """See `Store.close`."""
         try:
-            await self._writer.close()
-        finally:
             await super().close()
+        finally:
+            # Last: the connection that closes last checkpoints and removes the log, and only the writer may.
+            await self._writer.close()

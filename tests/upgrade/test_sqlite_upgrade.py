@@ -1,0 +1,47 @@
+"""A file that an earlier release made is opened by this one.
+
+`sqlite_0001.sql` is the dump of a file of release 0.1: the schema as that release wrote it, with a few rows.
+A release that adds a migration adds a dump; none is ever edited.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from penstock.query import Reader
+from penstock.stores.sqlite import open_sql
+from penstock.stores.sqlite.schema import MIGRATIONS
+from penstock.wire.ids import id_from_key
+from penstock.wire.records import LogEvent, Message
+
+DUMPS = sorted(Path(__file__).parent.glob("sqlite_*.sql"))
+
+
+def test_every_migration_has_a_dump() -> None:
+    assert [dump.stem for dump in DUMPS] == [f"sqlite_{migration.number:04}" for migration in MIGRATIONS]
+
+
+@pytest.mark.parametrize("dump", DUMPS, ids=lambda dump: dump.stem)
+async def test_a_file_of_an_earlier_release_is_read_and_written(dump: Path, tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(dump.read_text("utf-8"))
+    store = open_sql(f"sqlite:///{path}")
+    await store.setup()
+
+    old = Message(id_from_key("m0"), 1_750_000_000_000_000, "s", "user", "from long ago 👩‍🚀", b'{"a":1}')
+    new = [old, old._replace(id=id_from_key("new"), created_at_us=1_750_000_000_000_009)]
+    written = await store.write([*new, LogEvent(id_from_key("l0"), 1, 20, "again")])
+    async with Reader.open(sql=store) as reader:
+        messages, session, logs = await reader.messages("s"), await reader.session("s"), await reader.logs()
+    await store.close()
+
+    assert written == 1
+    assert [each.content for each in messages] == ["from long ago 👩‍🚀"] * 2
+    assert session is not None
+    assert session.message_count == 2
+    assert [each.event for each in logs] == ["started"]
