@@ -13,9 +13,7 @@ from tests.faults.system import System
 
 @pytest.fixture
 def system(tmp_path: Path, queue_server: EmbeddedQueue) -> Iterator[System]:
-    folder = tmp_path / f"system-{tmp_path.name}"
-    folder.mkdir()
-    whole = System(folder, queue_server)
+    whole = System(tmp_path, queue_server)
     try:
         yield whole
     finally:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +26,13 @@ class System:
     server: EmbeddedQueue
     settings: dict[str, str] = field(default_factory=dict)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    namespace: str = field(default_factory=lambda: f"system-{uuid.uuid4().hex[:12]}")
 
     @property
     def environment(self) -> dict[str, str]:
         ours = {
             "PENSTOCK_REDIS_URL": self.server.url,
-            "PENSTOCK_NAMESPACE": self.folder.name,
+            "PENSTOCK_NAMESPACE": self.namespace,
             "PENSTOCK_SQL_URL": f"sqlite:///{self.database}",
             "PENSTOCK_VECTOR_URL": f"lancedb:///{self.folder}/vectors",
             "PENSTOCK_LEASE_MS": "2000",
@@ -69,7 +71,8 @@ class System:
         found: defaultdict[str, list[str]] = defaultdict(list)
         with sqlite3.connect(self.database) as connection:
             rows = connection.execute(
-                "SELECT s.id, m.content FROM messages m JOIN sessions s ON s.no = m.session_no ORDER BY m.created_at, m.id"
+                "SELECT s.id, m.content FROM messages m JOIN sessions s ON s.no = m.session_no "
+                "ORDER BY m.created_at, m.id"
             )
             for session, content in rows:
                 found[session].append(content)
@@ -83,8 +86,14 @@ class System:
         return found
 
     async def counts(self) -> Counts:
-        async with Queue(self.server.url, self.folder.name) as queue:
+        async with Queue(self.server.url, self.namespace) as queue:
             return sum((await queue.counts()).values(), Counts())
+
+    async def workers_alive(self, count: int, timeout_s: float = 30) -> None:
+        """Wait until that many workers have begun."""
+        async with asyncio.timeout(timeout_s), Queue(self.server.url, self.namespace) as queue:
+            while len(await queue.workers()) < count:
+                await asyncio.sleep(0.05)
 
     async def drained(self, timeout_s: float = 60) -> Counts:
         """Wait until nothing is pending."""

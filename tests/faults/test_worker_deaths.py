@@ -14,6 +14,7 @@ SESSIONS = 40
 
 async def test_one_worker_killed_and_one_terminated_lose_and_repeat_nothing(system: System) -> None:
     first, second = system.start_worker(), system.start_worker()
+    await system.workers_alive(2)
     sent: defaultdict[str, list[str]] = defaultdict(list)
     async with system.producer() as producer:
         for number in range(RECORDS):
@@ -21,7 +22,7 @@ async def test_one_worker_killed_and_one_terminated_lose_and_repeat_nothing(syst
             producer.message(session_id=session, role="user", content=content)
             sent[session].append(content)
             if number % 200 == 0:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)  # 4,000 records/s, so that the deaths fall in the middle
             if number == RECORDS // 4:
                 first.send_signal(signal.SIGKILL)
                 system.start_worker()
@@ -44,8 +45,8 @@ async def test_losing_every_key_of_arq_costs_only_a_moment(system: System) -> No
         receipts = [producer.message(session_id="s", role="user", content=str(n)) for n in range(100)]
         await producer.flush(until="queued", timeout=10)
         client = system.server.client()
-        keys = [key for key in client.keys("*") if b"arq" in key and system.folder.name.encode() in key]
-        client.delete(f"{system.folder.name}:bell", *keys)
+        jobs = client.scan_iter(f"arq:*{system.namespace}*")
+        client.delete(f"{system.namespace}:bell", f"{system.namespace}:arq", *jobs)
         client.close()
         system.start_worker()
         await receipts[-1].stored(timeout=20)

@@ -18,9 +18,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 @pytest.fixture
 def system(tmp_path: Path, queue_server: EmbeddedQueue) -> Iterator[System]:
-    folder = tmp_path / f"readme-{tmp_path.name}"
-    folder.mkdir()
-    whole = System(folder, queue_server)
+    whole = System(tmp_path, queue_server)
     whole.start_worker()
     yield whole
     whole.stop()

@@ -23,9 +23,7 @@ OURS = [sys.executable, "-m", "penstock.cli", "worker", "--burst"]
 
 @pytest.fixture
 def system(tmp_path: Path, queue_server: EmbeddedQueue) -> System:
-    folder = tmp_path / f"runtime-{tmp_path.name}"
-    folder.mkdir()
-    return System(folder, queue_server)
+    return System(tmp_path, queue_server)
 
 
 async def send(system: System, count: int) -> None:
@@ -75,7 +73,7 @@ async def test_a_terminated_worker_hands_over_within_half_a_second(system: Syste
     assert code == 0
     # The process ends within this; its leases go back earlier. Twice the target, since the machine may be busy.
     assert time.monotonic() - started < 1.0
-    async with Queue(system.server.url, system.folder.name) as queue:
+    async with Queue(system.server.url, system.namespace) as queue:
         assert sum(counts.leased for counts in (await queue.counts()).values()) == 0
         assert await queue.workers() == []
 
@@ -84,9 +82,7 @@ async def test_two_workers_share_the_partitions(system: System) -> None:
     for _ in range(2):
         system.start_worker()
     try:
-        async with asyncio.timeout(30), Queue(system.server.url, system.folder.name) as queue:
-            while len(await queue.workers()) < 2:
-                await asyncio.sleep(0.05)
+        await system.workers_alive(2)
         await send(system, 3_000)
         await system.drained()
     finally:

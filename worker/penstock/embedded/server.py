@@ -39,7 +39,7 @@ class EmbeddedQueue:
     """
 
     def __init__(self, folder: Path, port: int | None = None, *, appendfsync: str = "everysec") -> None:
-        self.folder = folder
+        self.folder = folder.resolve()  # the server changes its directory
         self.port = port or free_port()
         self.appendfsync = appendfsync
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,6 +79,8 @@ class EmbeddedQueue:
                 start_new_session=True,
                 pass_fds=[lock],
             )
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(self.pid).encode(), 0)
         self._wait()
         return self
 
@@ -125,8 +127,10 @@ class EmbeddedQueue:
                 return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as exc:
                 if time.monotonic() > deadline:
+                    owner = os.pread(lock, 20, 0).decode() or "unknown"
                     raise EmbeddedServerError(
-                        f"another queue server runs on the folder {self.folder}; stop it, or choose another folder"
+                        f"another queue server (process {owner}) runs on the folder {self.folder}; "
+                        f"stop it, or choose another folder"
                     ) from exc
                 time.sleep(0.05)
 

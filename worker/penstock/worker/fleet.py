@@ -27,8 +27,6 @@ class Fleet:
         self._queue = queue
         self._alive = 1
         self._held = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @property
     def share(self) -> int:
@@ -45,17 +43,10 @@ class Fleet:
         if self.stopping.is_set() or self._held >= self.share:
             raise Busy("stopping" if self.stopping.is_set() else f"holds {self._held} of {self.share} partitions")
         self._held += 1
-        self._idle.clear()
         try:
             yield
         finally:
             self._held -= 1
-            if not self._held:
-                self._idle.set()
-
-    async def idle(self) -> None:
-        """Wait until no partition is held."""
-        await self._idle.wait()
 
     async def beat(self) -> None:
         """Say once that this worker lives."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import os
 import signal
 import socket
+from collections.abc import Coroutine
 from typing import Any, cast
 
 import msgpack
@@ -18,7 +20,7 @@ import structlog
 from arq import Retry, cron
 from arq.connections import ArqRedis, RedisSettings
 from arq.jobs import Job, JobStatus
-from arq.worker import create_worker, func
+from arq.worker import Worker, create_worker, func
 from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -107,28 +109,28 @@ class Foreman:
         await fleet.beat()
         await self._sweep(ctx)
         self._tasks = [asyncio.create_task(fleet.keep_beating()), asyncio.create_task(self._answer_bell())]
-        self._hand_over_on_signals(asyncio.current_task())
+        worker = _running_worker()
+        if worker.burst:
+            # arq queues the next sweep ahead of its second, and a burst ends only when its queue is empty.
+            worker.cron_jobs.clear()
+        self._hand_over_on_signals(worker)
         _log.info("worker started", worker=self._worker_id, partitions=queue.partitions, share=fleet.share)
 
-    def _hand_over_on_signals(self, main: asyncio.Task[Any] | None) -> None:
-        """On SIGTERM or SIGINT let the drains finish their batch and release, then end arq's main task."""
+    def _hand_over_on_signals(self, worker: Worker) -> None:
+        """On SIGTERM or SIGINT take nothing more, let the drains finish their batch and release, then end."""
         loop = asyncio.get_running_loop()
 
         def begin(name: str) -> None:
             if self._require().fleet.stopping.is_set():
                 return
             self._require().fleet.stopping.set()
+            worker.allow_pick_jobs = False
             _log.info("stopping", signal=name, worker=self._worker_id)
-            self._tasks.append(loop.create_task(self._finish(main)))
+            self._tasks.append(loop.create_task(_finish(worker)))
 
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in a main thread
                 loop.add_signal_handler(number, begin, number.name)
-
-    async def _finish(self, main: asyncio.Task[Any] | None) -> None:
-        await self._require().fleet.idle()
-        if main is not None:
-            main.cancel()
 
     async def _stop(self, _ctx: dict[Any, Any]) -> None:
         site = self._require()
@@ -199,6 +201,21 @@ class Foreman:
     def _job_id(self, partition: Partition, generation: int) -> str:
         # arq's job keys are shared by everything on a server, so the namespace is part of the id.
         return f"{self._config.namespace}:drain:{partition}:{generation}"
+
+
+def _running_worker() -> Worker:
+    """arq's worker, seen from its start-up hook, which is not told: the hook runs in the task of `Worker.main`."""
+    main = asyncio.current_task()
+    worker = inspect.getcoroutinelocals(cast("Coroutine[Any, Any, Any]", main and main.get_coro()))["self"]
+    return cast("Worker", worker)
+
+
+async def _finish(worker: Worker) -> None:
+    """End *worker* when its jobs have ended. arq would cancel them, between two steps of its own if need be."""
+    while jobs := [task for task in worker.tasks.values() if not task.done()]:
+        await asyncio.wait(jobs)
+    if worker.main_task is not None:
+        worker.main_task.cancel()
 
 
 def _tell(partition: Partition, moved: Slice, seconds: float) -> None:
