@@ -275,3 +275,12 @@ async def test_full_server_is_still_drained(own_server: Queue) -> None:
     assert await queue.commit(settling(lease, await queue.read(WHERE, 1), dead=1, letters=[letter("id-1")]))
     assert await queue.release(lease) == (3, 0)
     assert (await queue.counts())[WHERE].balanced
+
+
+async def test_worker_can_start_and_live_on_a_full_server(own_server: Queue) -> None:
+    """A worker is what empties it."""
+    await own_server.client.config_set("maxmemory", 1)
+
+    async with Queue(own_server.scripts.url, own_server.keys.namespace) as queue:
+        assert await queue.heartbeat("worker-1", TTL_MS) == 1
+        assert await queue.workers() == ["worker-1"]

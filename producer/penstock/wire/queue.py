@@ -199,7 +199,8 @@ class Queue:
             raise ConfigMismatch(f"partitions is {partitions}; 1 to {MAX_PARTITIONS} are accepted")
         await self.scripts.open()
         with self.scripts.translated():
-            if create:
+            # A full server refuses to write even what is there; those who empty it must come in.
+            if create and not await self.client.hexists(self.keys.config(), "partitions"):
                 await self.client.hsetnx(self.keys.config(), "partitions", partitions or DEFAULT_PARTITIONS)
             known = int(await self.client.hget(self.keys.config(), "partitions") or DEFAULT_PARTITIONS)
         if partitions is not None and partitions != known:
@@ -383,16 +384,7 @@ class Queue:
 
     async def heartbeat(self, worker_id: str, ttl_ms: int) -> int:
         """Say that a worker lives for *ttl_ms*; returns how many do. A *ttl_ms* of 0 says goodbye."""
-        now = _now_ms()
-        with self.scripts.translated():
-            async with self.client.pipeline(transaction=False) as pipe:
-                if ttl_ms:
-                    pipe.zadd(self.keys.workers(), {worker_id: now + ttl_ms})
-                else:
-                    pipe.zrem(self.keys.workers(), worker_id)
-                pipe.zremrangebyscore(self.keys.workers(), "-inf", now)
-                pipe.zcard(self.keys.workers())
-                return int((await pipe.execute())[-1])
+        return int(await self.scripts.run("heartbeat", [self.keys.workers()], [worker_id, _now_ms(), ttl_ms]))
 
     async def workers(self) -> list[str]:
         """Ids of the workers that live."""
