@@ -134,7 +134,7 @@ class Producer(Calls[Receipt]):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """How many records were given up, by reason: `buffer_full`, `closed`."""
+        """How many records were given up, by reason: `buffer_full`, `stream_cut`, `closed`."""
         return dict(self._drops.counts)
 
 

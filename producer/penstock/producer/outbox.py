@@ -13,6 +13,7 @@ from penstock.producer.overflow import buffer_full
 from penstock.producer.receipt import Entry, Placed, Ticket
 from penstock.producer.sender import Sender
 from penstock.producer.settings import ProducerSettings
+from penstock.producer.tasks import end_task
 from penstock.producer.tracker import Tracker
 from penstock.wire.ids import from_us
 from penstock.wire.queue import Queue
@@ -37,7 +38,13 @@ class Outbox:
         self._room = asyncio.Event()
 
     def start(self) -> None:
-        """Start sending. To be called on the loop."""
+        """Start sending, once. To be called on the loop.
+
+        Raises:
+            ProducerClosed: It was started before.
+        """
+        if self._task is not None or self._stopped:
+            raise ProducerClosed("the producer was started before; make a new one")
         self._task = asyncio.get_running_loop().create_task(self.sender.run(), name="penstock-sender")
 
     async def first_try(self) -> None:
@@ -139,10 +146,10 @@ class Outbox:
     async def _stop(self) -> None:
         self._stopped = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+            await end_task(self._task)
         left = self.sender.give_up()
         self._buffer.overflow.leave(left, self.sender.reason)
+        self._buffer.overflow.drops.report(at_once=True)
         await self._tracker.close()
         await self._queue.close()
 

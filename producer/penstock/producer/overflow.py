@@ -24,6 +24,9 @@ def producer_log() -> Any:
 class Overflow(Protocol):
     """A policy for what memory cannot hold. A spool on disk would be one more."""
 
+    drops: Drops
+    """What was given up."""
+
     def admit(self, buffer: Buffer, size: int) -> bool:
         """Decide on a record of *size* bytes that does not fit: True once there is room, False to drop it.
 
@@ -74,7 +77,6 @@ class _Counting:
         for entry in entries:
             entry.settle(fate)
         self.drops.count("closed", len(entries))
-        self.drops.report(at_once=True)
 
 
 class RaiseWhenFull(_Counting):

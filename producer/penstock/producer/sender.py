@@ -112,6 +112,7 @@ class Sender:
     async def run(self) -> None:
         """Send until cancelled."""
         while True:
+            self._buffer.overflow.drops.report()
             try:
                 if not self._opened:
                     await self._open()

@@ -119,7 +119,9 @@ class StreamWriter(Generic[R]):
         clean = clean_text("text", text)
         if not self._open:
             raise StreamEnded(f"stream {self.id} is not open; write inside its `with` block")
-        if clean and self.receipt.fate is None:
+        if self.receipt.fate is not None:
+            self._buffer.overflow.drops.count("stream_cut")
+        elif clean:
             size = len(clean) if clean.isascii() else len(clean.encode())
             run = self._run
             if run is None or run.sealed or run.size + size > MAX_RUN_BYTES or not self._buffer.has_room(size):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Placed
+from penstock.producer.tasks import end_task
 from penstock.wire.errors import PenstockError
 from penstock.wire.keys import Partition
 from penstock.wire.queue import position
@@ -73,8 +74,7 @@ class Tracker:
         """Stop asking. Those who still wait get `ProducerClosed`."""
         self._closed = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+            await end_task(self._task)
         for wait in itertools.chain.from_iterable(self._waits.values()):
             if not wait.future.done():
                 wait.future.set_exception(ProducerClosed("the producer closed"))

@@ -1,0 +1,210 @@
+"""The sender on a queue that does what a script says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from penstock.producer import ProducerSettings
+from penstock.producer.line import MAX_PUSH_BYTES, retry_delay_s
+from penstock.producer.receipt import Placed
+from penstock.wire.errors import ConfigMismatch, QueueRejected, QueueUnavailable
+from penstock.wire.keys import Partition, partition_of
+from tests.unit.producer_support import FakeLog, roomy, sending, ticket
+
+LINGERING = ProducerSettings(linger_ms=60_000, retry_base_ms=0, retry_cap_ms=0)
+
+
+async def test_records_of_one_window_leave_in_one_round_trip_grouped_by_partition() -> None:
+    log, buffer = FakeLog(), roomy()
+    entries = [ticket(f"s{n}", str(n)) for n in range(20)]
+    for one in entries:
+        buffer.add(one)
+
+    async with sending(log, buffer):
+        await asyncio.gather(*(one.decided() for one in entries))
+
+    assert len(log.pushes) == 1
+    assert {push.partition for push in log.pushes[0]} == {Partition("messages", 0), Partition("messages", 1)}
+    assert buffer.records == buffer.bytes == 0
+
+
+async def test_idle_partitions_are_rung() -> None:
+    log, buffer = FakeLog(), roomy()
+    buffer.add(one := ticket())
+
+    async with sending(log, buffer) as sender:
+        await one.decided()
+        sender.hurry()
+        buffer.add(two := ticket())
+        await two.decided()
+
+    assert log.rings == [(Partition("messages", partition_of("s", 2)), 1)]
+
+
+@pytest.mark.parametrize("failure", ["away", "lost"])
+async def test_a_retry_repeats_exactly_the_same_push(failure: str) -> None:
+    log, buffer = FakeLog([failure, failure]), roomy()
+    buffer.add(one := ticket(content="a"))
+
+    async with sending(log, buffer):
+        while not log.pushes:
+            await asyncio.sleep(0)
+        buffer.add(two := ticket(content="b"))
+        await two.decided()
+
+    assert log.pushes[0] == log.pushes[1] == log.pushes[2]
+    assert isinstance(one.fate, Placed)
+    assert log.contents("s") == ["a", "b"]
+
+
+async def test_a_full_partition_holds_up_only_itself() -> None:
+    full = partition_of("s0", 2)
+    other = next(f"s{n}" for n in range(100) if partition_of(f"s{n}", 2) != full)
+    log, buffer = FakeLog([{full}] * 10**4), roomy()
+    stuck, free = ticket("s0"), ticket(other)
+    buffer.add(stuck)
+    buffer.add(free)
+
+    with capture_logs() as lines:
+        async with sending(
+            log, buffer, ProducerSettings(linger_ms=0, retry_base_ms=10**6, retry_cap_ms=10**6)
+        ) as sender:
+            await free.decided()
+            assert stuck.fate is None
+            log.script.clear()
+            sender.hurry()
+            await stuck.decided()
+
+    assert [line["event"] for line in lines] == ["partition takes nothing; its records wait"]
+
+
+STEPS = st.lists(
+    st.one_of(st.sampled_from(["ok", "away", "lost"]), st.sets(st.integers(0, 1), min_size=1)), max_size=12
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(windows=st.lists(st.lists(st.integers(0, 4), max_size=6), max_size=6), script=STEPS)
+def test_whatever_fails_nothing_is_lost_doubled_or_reordered(
+    windows: list[list[int]], script: Sequence[str | set[int]]
+) -> None:
+    """Sessions of both partitions, sent window by window while pushes fail in any way."""
+    log = FakeLog(script)
+    sent: dict[str, list[str]] = {}
+
+    async def send() -> None:
+        buffer = roomy()
+        async with sending(log, buffer):
+            last = []
+            for window in windows:
+                for session in window:
+                    contents = sent.setdefault(f"s{session}", [])
+                    contents.append(str(len(contents)))
+                    buffer.add(one := ticket(f"s{session}", contents[-1]))
+                    last.append(one)
+                await asyncio.sleep(0)
+            await asyncio.gather(*(one.decided() for one in last))
+            assert buffer.records == buffer.bytes == 0
+
+    asyncio.run(send())
+    assert {session: log.contents(session) for session in sent} == sent
+
+
+async def test_a_push_is_bounded_and_the_rest_follows_without_lingering() -> None:
+    log, buffer = FakeLog(), roomy()
+    entries = [ticket(content="x" * 100_000) for _ in range(25)]
+    for one in entries:
+        buffer.add(one)
+
+    async with sending(log, buffer, LINGERING):
+        await entries[-1].decided()
+
+    sizes = [sum(len(frame.body) for frame in pushes[0].frames) for pushes in log.pushes]
+    assert len(sizes) == 3
+    assert max(sizes) <= MAX_PUSH_BYTES + 1000
+    assert [push.number for pushes in log.pushes for push in pushes] == [1, 2, 3]
+
+
+async def test_enough_records_end_the_linger_window_early() -> None:
+    log, buffer = FakeLog(), roomy()
+    async with sending(log, buffer, LINGERING):
+        entries = [ticket() for _ in range(2_500)]
+        for one in entries:
+            buffer.add(one)
+            if one is entries[0]:
+                await asyncio.sleep(0)
+
+        await entries[-1].decided()
+
+    assert len(log.pushes) == 1
+
+
+async def test_hurrying_ends_the_linger_window() -> None:
+    log, buffer = FakeLog(), roomy()
+    async with sending(log, buffer, LINGERING) as sender:
+        buffer.add(one := ticket())
+        await asyncio.sleep(0)
+
+        sender.hurry()
+
+        await one.decided()
+
+
+async def test_an_absent_queue_is_tried_again_until_it_is_there() -> None:
+    log, buffer = FakeLog(opens=[QueueUnavailable("away")] * 5), roomy()
+    buffer.add(one := ticket())
+    with capture_logs() as lines:
+        async with sending(log, buffer):
+            await one.decided()
+
+    assert [(line["event"], line.get("tries")) for line in lines] == [
+        ("cannot send; records wait", 1),
+        ("cannot send; records wait", 2),
+        ("cannot send; records wait", 4),
+        ("sending again", None),
+    ]
+
+
+@pytest.mark.parametrize("error", [ConfigMismatch("8, not 4"), QueueRejected("WRONGTYPE"), ZeroDivisionError("a bug")])
+async def test_an_error_that_somebody_must_mend_is_logged_and_loses_nothing(error: Exception) -> None:
+    log, buffer = FakeLog(opens=[error]), roomy()
+    buffer.add(one := ticket())
+    with capture_logs() as lines:
+        async with sending(log, buffer) as sender:
+            await one.decided()
+
+    assert lines[0]["log_level"] == "error"
+    assert str(error) in lines[0]["reason"]
+    assert isinstance(one.fate, Placed)
+    assert sender.failure is None
+
+
+async def test_giving_up_hands_over_what_is_left_encoded_and_in_order() -> None:
+    log, buffer = FakeLog(["away"] * 10**4), roomy()
+    async with sending(log, buffer) as sender:
+        buffer.add(ticket(content="a"))
+        while not log.pushes:
+            await asyncio.sleep(0)
+        buffer.add(ticket(content="b"))
+
+    left = sender.give_up()
+
+    assert [one.packed.endswith(content) for one, content in zip(left, (b"a", b"b"), strict=True)] == [True, True]
+    assert buffer.records == buffer.bytes == 0
+
+
+def test_delays_double_up_to_the_cap_with_half_of_them_jitter() -> None:
+    rng = random.Random(3)
+    bounds = [(0.025, 0.05), (0.05, 0.1), (0.1, 0.2), (1, 2), (1, 2)]
+    for failures, (low, high) in zip((1, 2, 3, 10, 10_000), bounds, strict=True):
+        delays = [retry_delay_s(failures, 50, 2_000, rng) for _ in range(100)]
+
+        assert low <= min(delays) <= max(delays) <= high
+        assert len(set(delays)) > 50

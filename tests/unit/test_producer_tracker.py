@@ -1,0 +1,150 @@
+"""One poll for all who wait for the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from penstock.producer.errors import ProducerClosed
+from penstock.producer.receipt import Placed
+from penstock.producer.tasks import end_task
+from penstock.producer.tracker import Envelope, Tracker
+from penstock.wire.errors import QueueUnavailable
+from penstock.wire.keys import Partition
+
+A, B = Partition("messages", 0), Partition("logs", 1)
+
+
+class FakeSettled:
+    """Answers with what `done` and `dead` hold; each poll sets `asked`."""
+
+    def __init__(self) -> None:
+        self.done: dict[Partition, str] = {}
+        self.dead: dict[str, Envelope] = {}
+        self.polls: list[dict[Partition, list[str]]] = []
+        self.errors: list[Exception] = []
+        self.asked = asyncio.Event()
+
+    async def settled(
+        self, wanted: Mapping[Partition, Sequence[str]]
+    ) -> Mapping[Partition, tuple[str, Mapping[str, Envelope]]]:
+        self.polls.append({where: list(ids) for where, ids in wanted.items()})
+        self.asked.set()
+        if self.errors:
+            raise self.errors.pop()
+        return {where: (self.done.get(where, "0-0"), self.dead) for where in wanted}
+
+    async def next_poll(self) -> None:
+        self.asked.clear()
+        await asyncio.wait_for(self.asked.wait(), 10)
+
+
+def at(entry_id: str, partition: Partition = A) -> Placed:
+    return Placed(partition, entry_id, 0)
+
+
+async def test_a_wait_ends_when_its_place_is_settled_and_not_before() -> None:
+    queue = FakeSettled()
+    tracker = Tracker(queue)
+    waits = [asyncio.create_task(tracker.settled(at(place), "r")) for place in ("9-1", "10-0", "10-1")]
+    await queue.next_poll()
+
+    queue.done[A] = "10-0"
+    await asyncio.gather(*waits[:2])
+
+    assert not waits[2].done()
+    queue.done[A] = "11-0"
+    assert await waits[2] is None
+
+
+async def test_a_dead_record_gets_its_envelope_and_its_neighbour_none() -> None:
+    queue = FakeSettled()
+    queue.done, queue.dead = {A: "5-0"}, {"bad": {"reason": "no"}}
+    tracker = Tracker(queue)
+
+    found = await asyncio.gather(tracker.settled(at("5-0"), "bad"), tracker.settled(at("5-0"), "good"))
+
+    assert list(found) == [{"reason": "no"}, None]
+
+
+async def test_all_who_wait_share_one_poll_and_none_is_made_for_nobody() -> None:
+    queue = FakeSettled()
+    queue.done = {A: "5-0", B: "5-0"}
+    tracker = Tracker(queue)
+
+    places = [at("1-0"), at("2-0"), at("1-0", B)]
+    await asyncio.gather(*(tracker.settled(place, f"r{n}") for n, place in enumerate(places)))
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task is not asyncio.current_task()))
+
+    assert queue.polls == [{A: ["r0", "r1"], B: ["r2"]}]
+
+
+async def test_one_call_looks_up_at_most_so_many_records_and_the_next_the_others() -> None:
+    queue = FakeSettled()
+    queue.done = {A: "999-0"}
+    tracker = Tracker(queue)
+
+    await asyncio.gather(*(tracker.settled(at(f"{n}-0"), f"r{n}") for n in reversed(range(600))))
+
+    assert [len(poll[A]) for poll in queue.polls] == [256, 256, 88]
+    assert queue.polls[0][A][0] == "r0"
+
+
+async def test_waits_that_were_given_up_are_forgotten() -> None:
+    queue = FakeSettled()
+    tracker = Tracker(queue)
+    impatient = asyncio.create_task(tracker.settled(at("5-0"), "impatient"))
+    patient = asyncio.create_task(tracker.settled(at("4-0"), "patient"))
+    await queue.next_poll()
+
+    impatient.cancel()
+    await queue.next_poll()
+    await queue.next_poll()
+
+    assert queue.polls[-1] == {A: ["patient"]}
+    queue.done[A] = "4-0"
+    await patient
+
+
+async def test_a_queue_that_is_away_is_asked_again() -> None:
+    queue = FakeSettled()
+    queue.errors, queue.done = [QueueUnavailable("away")], {A: "5-0"}
+
+    assert await Tracker(queue).settled(at("5-0"), "r") is None
+    assert len(queue.polls) == 2
+
+
+async def test_a_task_ends_though_it_swallows_a_cancellation() -> None:
+    swallowed = []
+
+    async def deaf() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.append(1)
+                if len(swallowed) == 2:
+                    raise
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+
+    await end_task(task)
+
+    assert task.cancelled()
+
+
+async def test_closing_tells_those_who_wait() -> None:
+    queue = FakeSettled()
+    tracker = Tracker(queue)
+    wait = asyncio.create_task(tracker.settled(at("5-0"), "r"))
+    await queue.next_poll()
+
+    await tracker.close()
+
+    with pytest.raises(ProducerClosed):
+        await wait
+    with pytest.raises(ProducerClosed):
+        await tracker.settled(at("5-0"), "r")
