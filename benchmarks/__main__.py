@@ -20,7 +20,7 @@ def main() -> None:
         "# Benchmarks\n",
         f"{machine()}, {datetime.now(UTC):%Y-%m-%d}. "
         + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-        + ". Queue server, producer and worker share the cores. Ratios are within one run; rates move with the machine.\n",
+        + ". Queue server, producer and worker share the cores; ratios are within one run.\n",
     ]
     for program in PROGRAMS:
         command = ["python", "-m", f"benchmarks.{program}"]

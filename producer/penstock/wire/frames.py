@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 import msgpack
 
 from penstock.wire.errors import FrameCorrupt, FrameTooNew, RecordTooLarge
-from penstock.wire.records import KINDS, MAX_RECORD_BYTES, Record, kind_of
+from penstock.wire.records import KINDS, MAX_RECORD_BYTES, Kind, Record, kind_of
 
 VERSION = 1
 
@@ -34,31 +34,45 @@ MAX_FRAME_RECORDS = 0xFFFF
 _MAX_HEADER_BYTES = 4
 _ID_BYTES = 16
 _VERSION_BYTE = bytes([VERSION])
-_CODES: dict[type[Record], int] = {kind.record: kind.code for kind in KINDS}
-_DEFAULTS: dict[type[Record], tuple[Any, ...]] = {
-    kind.record: tuple(kind.record._field_defaults.get(name, ...) for name in kind.record._fields) for kind in KINDS
-}
 
 
 class _Shape(NamedTuple):
     """What an encoded record of one kind must look like."""
 
+    code: int
     record: type[Any]
     types: tuple[tuple[type, ...], ...]
     required: int
+    usual: int
+    """Most records have no more fields than this; two after the required ones."""
     ids: tuple[int, ...]
     """Places of the fields that are 16 bytes."""
+    tails: tuple[tuple[Any, ...], ...]
+    """The defaults that follow that many fields."""
+    signatures: set[tuple[type, ...]]
+    """Types of fields that were checked before, so that a record of a usual make is checked by one look."""
 
 
-def _shape(record: type[Any]) -> _Shape:
+_MAX_SIGNATURES = 1_000
+"""For each kind; beyond, records are checked field by field."""
+
+
+def _shape(kind: Kind) -> _Shape:
+    record: type[Any] = kind.record
     hints = typing.get_type_hints(record)
     types = tuple(typing.get_args(hints[name]) or (hints[name],) for name in record._fields)
     ids = tuple(at for at, name in enumerate(record._fields) if name in ("id", "stream_id"))
-    return _Shape(record, types, len(types) - len(record._field_defaults), ids)
+    tails = tuple(
+        tuple(record._field_defaults.get(name) for name in record._fields[at:]) for at in range(len(types) + 1)
+    )
+    required = len(types) - len(record._field_defaults)
+    return _Shape(kind.code, record, types, required, required + 2, ids, tails, set())
 
 
-_SHAPES = {kind.code: _shape(kind.record) for kind in KINDS}
+_SHAPES = {kind.code: _shape(kind) for kind in KINDS}
+_SHAPES_BY_CLASS = {shape.record: shape for shape in _SHAPES.values()}
 
+_make = tuple.__new__  # a NamedTuple's own constructor takes its fields one by one, at three times the cost
 _pack = msgpack.Packer(autoreset=True, use_bin_type=True).pack
 
 
@@ -76,12 +90,13 @@ def encode(record: Record) -> bytes:
     Raises:
         RecordTooLarge: Above `MAX_RECORD_BYTES`.
     """
-    cls = type(record)
-    defaults = _DEFAULTS[cls]
-    end = len(record)
-    while record[end - 1] is defaults[end - 1]:
+    shape = _SHAPES_BY_CLASS[type(record)]
+    end, least, last = shape.usual, shape.required, len(shape.types)
+    if record[end:] != shape.tails[end]:
+        end = last
+    while end > least and record[end - 1 :] == shape.tails[end - 1]:
         end -= 1
-    packed: bytes = _pack((_CODES[cls], *record[:end]))
+    packed: bytes = _pack((shape.code, *record[:end]))
     if len(packed) > MAX_RECORD_BYTES:
         raise RecordTooLarge(kind_of(record).name, len(packed), MAX_RECORD_BYTES)
     return packed
@@ -143,11 +158,19 @@ def _record(item: Any) -> Record:
     shape, fields = _SHAPES.get(item[0]), item[1:]
     if shape is None:
         raise FrameTooNew(f"record kind {item[0]} is not known; upgrade the worker")
+    signature = tuple(map(type, fields))
+    if signature not in shape.signatures:
+        _check(shape, fields)
+        if len(shape.signatures) < _MAX_SIGNATURES:
+            shape.signatures.add(signature)
+    for at in shape.ids:
+        if len(fields[at]) != _ID_BYTES:
+            raise FrameCorrupt(f"a {shape.record.__name__} has an id that is not {_ID_BYTES} bytes")
+    return cast("Record", _make(shape.record, fields + shape.tails[len(fields)]))
+
+
+def _check(shape: _Shape, fields: tuple[Any, ...]) -> None:
     if len(fields) > len(shape.types):
         raise FrameTooNew(f"a record has {len(fields)} fields, more than this worker knows; upgrade it")
     if len(fields) < shape.required or not all(map(isinstance, fields, shape.types)):
         raise FrameCorrupt(f"a {shape.record.__name__} with {len(fields)} fields lacks one or has one of a wrong type")
-    for at in shape.ids:
-        if len(fields[at]) != _ID_BYTES:
-            raise FrameCorrupt(f"a {shape.record.__name__} has an id that is not {_ID_BYTES} bytes")
-    return cast("Record", shape.record(*fields))

@@ -27,8 +27,8 @@ MAX_PARTITIONS = 256
 _SEEN_TTL_MS = 600_000
 """How long a push can be recognised as repeated. A producer gives up on one answer after seconds."""
 
-_WALKED_ENTRIES = 128
-"""`counts` counts this many log entries one by one; at 256 KB each the server copies 32 MB at most."""
+_WALKED_ENTRIES = 16
+"""`counts` counts this many log entries one by one; at 256 KB each the server copies 4 MB at most."""
 
 
 class Push(NamedTuple):
