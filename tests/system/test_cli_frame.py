@@ -193,4 +193,4 @@ async def test_the_environment_names_the_queue(
     ran = await penstock(capsys, "status")
 
     assert ran.code == Code.OK
-    assert "Nothing was accepted yet." in ran.err
+    assert "Nothing was accepted yet." in ran.out

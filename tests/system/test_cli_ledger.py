@@ -115,7 +115,7 @@ async def test_the_audit_for_people_says_that_it_adds_up(queue: Queue, capsys: p
 
     assert ran.code == Code.OK
     assert "1,234" in ran.out
-    assert "It adds up" in ran.err
+    assert "It adds up" in ran.out
 
 
 async def test_status_says_how_old_the_oldest_record_is(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +141,7 @@ async def test_status_warns_when_records_wait_and_no_worker_lives(
     ran = await on(queue, capsys, "status")
 
     assert ran.code == Code.OK
-    assert "Workers alive: none. Start one: penstock worker" in ran.err
+    assert "Workers alive: none. Start one: penstock worker" in ran.out
 
 
 async def test_status_does_not_create_the_namespace_it_looks_at(

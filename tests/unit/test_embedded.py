@@ -54,8 +54,10 @@ def test_a_port_that_is_none_is_told(tmp_path: Path) -> None:
 def test_two_servers_never_share_a_folder(tmp_path: Path) -> None:
     second = EmbeddedQueue(tmp_path)
 
-    with EmbeddedQueue(tmp_path), pytest.raises(EmbeddedServerError, match="another queue server runs on the folder"):
-        second.start()
+    with EmbeddedQueue(tmp_path) as first:
+        with pytest.raises(EmbeddedServerError, match=rf"\(process {first.pid}\) runs on the folder"):
+            second.start()
+        assert first.running
 
 
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from penstock.cli.connection import ask
-from penstock.cli.display import complain, print_json, print_table, say
+from penstock.cli.display import complain, console, print_json, print_table
 from penstock.cli.exits import Code
 from penstock.cli.ledger import Audit
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
@@ -34,7 +34,7 @@ def show_audit(seen: Audit) -> None:
     rows = [[lane, *counts.values(), _verdict(lane not in wrong)] for lane, counts in lanes.items()]
     print_table([*columns, "adds up"], rows, columns[1:])
     if seen.balanced:
-        say("It adds up: accepted = stored + pending + dead, in every lane.", "green")
+        console().print("It adds up: accepted = stored + pending + dead, in every lane.", style="green")
     for fault in seen.faults():
         complain(fault)
 

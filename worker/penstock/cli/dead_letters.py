@@ -23,7 +23,7 @@ app = typer.Typer(help="Dead letters: records that a store refused for good. The
 
 Lane = Annotated[str | None, typer.Option(help="Only of this lane: messages, logs or embeddings.")]
 Kind = Annotated[str | None, typer.Option(help="Only of this error kind, as `list` shows it.")]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Record ids; without, all letters.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Record ids; without, all letters.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most this many.")]
 
 _SHOWN_NUMBERS = 8
@@ -56,16 +56,12 @@ async def _print_lines(letters: AsyncIterator[DeadLetter]) -> int:
 
 
 async def _print_table(letters: AsyncIterator[DeadLetter]) -> int:
-    columns = ["id", "lane", "record", "error", "tries", "when", "reason"]
-    rows = [
-        [each.id, each.lane, each.record_kind, each.error_kind, each.attempts, each.last_at, each.reason]
-        async for each in letters
-    ]
+    rows = [[each.id, each.lane, f"{each.error_kind}: {each.reason}"] async for each in letters]
     if rows:
-        print_table(columns, rows, ["tries"])
+        print_table(["id", "lane", "reason"], rows, whole=True)
         if len(rows) == _TABLE_ROWS:
             say(f"There may be more than these {_TABLE_ROWS}: --limit, or --json for all.")
-        say("One in full: penstock dlq show ID. Again, once the cause is gone: penstock dlq replay [ID]...")
+        say("One in full: penstock dlq show ID. Once the cause is gone: penstock dlq replay [ID]...")
     return len(rows)
 
 

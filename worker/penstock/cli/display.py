@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -48,18 +48,25 @@ def _plain(value: Any) -> Any:
     return dict(value)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[str] = ()) -> None:
-    """A table on standard output. *numbers* names the columns that are aligned to the right."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[str] = (), *, whole: bool = False
+) -> None:
+    """A table on standard output. *numbers* names the columns that are aligned to the right.
+
+    The last column gives way where the window is too narrow; the others are what people copy.
+    With *whole* it is broken into lines, else cut.
+    """
+    cells = [[each if isinstance(each, Text) else cell(each) for each in row] for row in rows]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(
-            name,
-            justify="right" if name in numbers else "left",
-            no_wrap=True,
-            overflow="ellipsis" if name == columns[-1] else "fold",
-        )
-    for row in rows:
-        table.add_row(*(each if isinstance(each, Text) else cell(each) for each in row))
+    for at, name in enumerate(columns):
+        last = at == len(columns) - 1
+        width = 0 if last else max([len(name), *(row[at].cell_len for row in cells)])
+        justify: JustifyMethod = "right" if name in numbers else "left"
+        # Rich narrows the columns that may wrap; the last one's texts are cut instead.
+        table.add_column(name, justify=justify, min_width=width, no_wrap=not last, overflow="ellipsis")
+    for row in cells:
+        row[-1].no_wrap = not whole
+        table.add_row(*row)
     console().print(table)
 
 

@@ -62,14 +62,16 @@ def _verdicts() -> list[tuple[tuple[type[PenstockError], ...], Code, str]]:
     from penstock.dlq import UnknownLane  # noqa: PLC0415 - errors are rare, and the parts they come from slow to load
     from penstock.embedded import EmbeddedServerError  # noqa: PLC0415
     from penstock.producer.errors import DeadLettered, NotQueued, NotStored  # noqa: PLC0415
+    from penstock.query import InvalidQuery  # noqa: PLC0415
     from penstock.stores.errors import BadStoreURL, DimensionMismatch, StoreRejected, StoreUnavailable  # noqa: PLC0415
+    from penstock.stores.filters import FilterError  # noqa: PLC0415
 
     return [
         ((QueueUnavailable,), Code.AWAY, _QUEUE_REMEDY),
         ((StoreUnavailable,), Code.AWAY, _STORE_REMEDY),
         ((QueueFull, NotQueued, NotStored), Code.AWAY, ""),
         ((DeadLettered,), Code.NO, ""),
-        ((InvalidRecord, UnknownLane, DimensionMismatch), Code.USAGE, ""),
+        ((InvalidRecord, InvalidQuery, FilterError, UnknownLane, DimensionMismatch), Code.USAGE, ""),
         ((ConfigMismatch, InvalidSetting, QueueRejected, BadStoreURL, EmbeddedServerError), Code.SETUP, ""),
         ((StoreRejected,), Code.SETUP, _STORE_REMEDY),
     ]

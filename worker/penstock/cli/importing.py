@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -22,6 +22,7 @@ from penstock.cli.display import complain, console, print_json, say
 from penstock.cli.exits import Code
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
 from penstock.wire.errors import InvalidRecord
+from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
     from penstock.producer import Producer
@@ -43,7 +44,7 @@ def import_(
     *,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", exists=True, dir_okay=False, readable=True, help="JSONL, or JSONL in gzip."),
+        typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help="JSONL, or JSONL in gzip."),
     ],
     stream: Annotated[bool, typer.Option("--stream", help="Send assistants' texts as streams of chunks.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="End when the store holds everything.")] = False,
@@ -80,9 +81,10 @@ class _Way:
 
 
 async def _import(files: Sequence[Path], way: _Way, timeout_s: float | None) -> Tally:
-    from penstock.producer import Producer  # noqa: PLC0415 - see `app`
+    from penstock.producer import Producer, ProducerSettings  # noqa: PLC0415 - see `app`
 
-    async with Producer(way.redis_url, namespace=way.namespace) as producer:
+    settings = from_mapping(ProducerSettings, os.environ)
+    async with Producer(way.redis_url, namespace=way.namespace, settings=settings) as producer:
         with _progress() as progress:
             carrier = _Carrier(producer, progress, way.stream)
             for file in files:
@@ -130,7 +132,12 @@ class _Carrier:
                 self.tally.messages += 1
 
     async def _send(self, turn: Turn) -> None:
-        fields = {"session_id": turn.session_id, "role": turn.role, "metadata": turn.metadata, "id": turn.id}
+        fields: dict[str, Any] = {
+            "session_id": turn.session_id,
+            "role": turn.role,
+            "metadata": turn.metadata,
+            "id": turn.id,
+        }
         if not self._stream or turn.role != "assistant" or not turn.content:
             self._producer.message(content=turn.content, **fields)
             return

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import IO, Self
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Self
 
 from penstock.cli.connection import looking_at
 from penstock.cli.exits import Code, Stop
@@ -23,7 +24,7 @@ _STOP_TIMEOUT_S = 30.0
 class WorkerProcess:
     """A `penstock worker` in a process of its own, in a session of its own: Ctrl-C goes to us, and we end it."""
 
-    def __init__(self, settings: Mapping[str, str], log: IO[bytes] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, str], log: Path | None = None) -> None:
         self._settings = settings
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -32,14 +33,15 @@ class WorkerProcess:
     def start(self) -> None:
         """Start it; `wait_until_alive` says when it works."""
         self._started_at = time.monotonic()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "penstock.cli", "worker"],
-            env={**os.environ, **self._settings},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
+        with nullcontext() if self._log is None else self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "penstock.cli", "worker"],
+                env={**os.environ, **self._settings},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
 
     def ended(self) -> int | None:
         """Its exit code; None while it runs."""
@@ -79,10 +81,15 @@ class WorkerProcess:
             while not await queue.workers():
                 code = self.ended()
                 if code is not None:
-                    raise Stop("the worker did not start; its own line above says why", _code(code))
+                    raise Stop(f"the worker did not start: {self._last_line()}", _code(code))
                 if time.monotonic() > deadline:
                     raise Stop(f"the worker said nothing for {_START_TIMEOUT_S:.0f} s", Code.AWAY)
                 await asyncio.sleep(0.05)
+
+    def _last_line(self) -> str:
+        if self._log is None:
+            return "its own line above says why"
+        return (self._log.read_text(errors="replace").strip() or "it wrote nothing").splitlines()[-1]
 
 
 def _code(ended: int) -> Code:

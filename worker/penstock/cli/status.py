@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.cli.connection import ask
-from penstock.cli.display import age, print_json, print_table, say
+from penstock.cli.display import age, console, print_json, print_table
 from penstock.cli.ledger import Status
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
 
@@ -18,11 +18,12 @@ def status(json: Json = False, redis_url: RedisUrl = REDIS_URL, namespace: Names
         return
     columns = ["lane", "pending", "oldest", "accepted", "stored", "dead"]
     print_table(columns, [_row(seen, lane) for lane in seen.lanes], columns[1:])
+    out = console()
     if seen.workers or not seen.total("pending"):
-        say(f"Workers alive: {len(seen.workers)}.")
+        out.print(f"Workers alive: {len(seen.workers)}.")
     else:
-        say("Workers alive: none. Start one: penstock worker", "yellow")
-    say(seen.sentence())
+        out.print("Workers alive: none. Start one: penstock worker", style="yellow")
+    out.print(seen.sentence(), soft_wrap=True)
 
 
 def _row(seen: Status, lane: str) -> list[object]:

@@ -1,0 +1,56 @@
+"""`penstock up`: one command that runs everything, keeps it, and leaves nothing running."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import signal
+import socket
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from penstock.cli.exits import Code
+from penstock.embedded import free_port
+from penstock.producer import Producer
+from tests.system.command import COMMAND, penstock
+
+
+@asynccontextmanager
+async def up(folder: Path, port: int) -> AsyncIterator[tuple[Process, dict[str, str]]]:
+    """The command, running, and the settings that it printed. SIGTERM at the end, which must end it well."""
+    arguments = ("up", "--data-dir", str(folder), "--port", str(port))
+    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, stdout=PIPE, stderr=PIPE)
+    assert process.stdout is not None
+    try:
+        lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+        exported = [shlex.split(line)[1].partition("=") for line in lines]
+        yield process, {name: value for name, _, value in exported}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    assert process.returncode == Code.OK
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_up_runs_everything_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    for turn in (1, 2):
+        async with up(tmp_path, port) as (_, settings):
+            async with Producer(settings["PENSTOCK_REDIS_URL"]) as producer:
+                await producer.message(session_id="s", role="user", content=f"turn {turn}").stored(timeout=30)
+            read = await penstock(capsys, "query", "messages", "--json", "--sql-url", settings["PENSTOCK_SQL_URL"])
+            audit = await penstock(capsys, "audit", "--json", "--redis-url", settings["PENSTOCK_REDIS_URL"])
+
+        assert [line["content"] for line in read.lines()] == [f"turn {n}" for n in range(1, turn + 1)]
+        assert audit.json()["lanes"]["messages"]["stored"] == turn
+        assert not answers(port)
