@@ -116,9 +116,12 @@ class SqlStoreConformance:
     async def test_an_id_that_comes_again_under_another_session_makes_no_session(self, backend: Backend) -> None:
         await backend.store.write([message(0, "first")])
 
-        await backend.store.write([message(0, "second"), message(1, "first")])
+        await backend.store.write([message(0, "second"), message(1, "third")])
+        await backend.store.write([message(2, "third")])
 
-        assert backend.counts() == counted([message(0, "first"), message(1, "first")])
+        kept = [message(0, "first"), message(1, "third"), message(2, "third")]
+        assert backend.messages() == kept
+        assert backend.counts() == counted(kept)
         assert await backend.store.session("second") is None
 
     async def test_an_id_twice_in_one_batch_counts_once(self, backend: Backend) -> None:
@@ -225,6 +228,8 @@ class SqlStoreConformance:
         await backend.store.write([message(2)], Fence("b", 1))
         await backend.store.write([message(3)], Fence("a", 8))
 
+        with pytest.raises(StaleOwner):
+            await backend.store.write([message(4)], Fence("a", 7))
         assert len(backend.messages()) == 4
 
     async def test_a_refused_batch_raises_no_fence(self, store: SqlStore) -> None:
@@ -249,6 +254,17 @@ class SqlStoreConformance:
         assert {each.content for each in backend.messages()} in ({"text 2"}, {"text 0", "text 1", "text 2"})
         assert len(backend.logs()) == (len(backend.messages()) == 3)
         assert backend.counts() == counted(backend.messages())
+
+    @pytest.mark.parametrize("turns", range(6))
+    async def test_a_cancelled_question_leaves_the_store_usable(self, backend: Backend, turns: int) -> None:
+        await backend.store.write([message(0)])
+        question = asyncio.create_task(backend.store.messages(MessageQuery()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        question.cancel()
+        await asyncio.wait([question])
+
+        assert len(await backend.store.messages(MessageQuery())) == 1
 
     async def test_concurrent_writes_of_the_same_and_of_others_add_up(self, backend: Backend) -> None:
         batches = [[message(number, f"s{number % 5}") for number in range(at, at + 40)] for at in range(0, 400, 20)]

@@ -7,6 +7,7 @@ import multiprocessing
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -84,6 +85,7 @@ async def test_a_trigger_that_aborts_is_a_refusal(store: SqliteStore, path: Path
         message(9)._replace(role=None),  # type: ignore[arg-type] # what a broken producer may send
         message(9)._replace(content=["secret"]),  # type: ignore[arg-type] # as above
         message(9)._replace(id=b"short"),
+        message(9)._replace(session_id=["secret"]),  # type: ignore[arg-type] # as above
         message(9)._replace(state="secret"),
         log(9)._replace(data=b"[secret"),
     ],
@@ -117,6 +119,35 @@ async def test_batches_that_wait_together_share_a_commit_and_not_a_fate(store: S
     assert [*outcomes[:2], *outcomes[3:]] == [1, 1, 1, 1]
     assert isinstance(outcomes[2], StoreRejected)
     assert session_counts(path) == counted([message(0), message(1), message(3, "t"), message(4, "t")])
+
+
+async def test_callers_that_fail_together_get_an_error_each(store: SqliteStore, path: Path) -> None:
+    release = locked_by_a_stranger(path)
+    outcomes = await asyncio.gather(*(store.write([message(n)]) for n in range(3)), return_exceptions=True)
+    release()
+
+    assert [type(each) for each in outcomes] == [StoreUnavailable] * 3
+    assert len({id(each) for each in outcomes}) == 3
+
+
+async def test_a_cancelled_writer_disturbs_no_loop(store: SqliteStore, path: Path) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    write = asyncio.create_task(store.write([message(0)]))
+    await asyncio.sleep(0)
+    write.cancel()
+    await store.write([message(1)])
+
+    assert len(stored_messages(path)) == 2
+    assert complaints == []
+
+
+async def test_questions_that_come_together_open_one_connection(store: SqliteStore) -> None:
+    before = threading.active_count()
+
+    await asyncio.gather(*(store.check() for _ in range(5)))
+
+    assert threading.active_count() == before + 1
 
 
 async def test_a_session_of_a_refused_batch_leaves_no_number_behind(store: SqliteStore, path: Path) -> None:
@@ -256,6 +287,23 @@ async def test_a_reader_in_another_process_sees_what_is_committed(store: SqliteS
     assert shown[0].split() == [b"700", b"700"]
 
 
+async def test_what_a_killed_writer_left_is_read(store: SqliteStore, path: Path, tmp_path: Path) -> None:
+    """The log is still there and the index of the log is not, as after a power loss."""
+    await store.write([message(0)])
+    left = tmp_path / "left.db"
+    left.write_bytes(path.read_bytes())
+    left.with_name("left.db-wal").write_bytes(path.with_name("p.db-wal").read_bytes())
+    before = left.read_bytes()
+    reader = open_sql(f"sqlite:///{left}")
+
+    found = await reader.message(message(0).id)
+    await reader.close()
+
+    assert found is not None
+    assert left.read_bytes() == before  # a reader does not checkpoint, not even when it closes last
+    assert await _stored_by_a_new_store(left, message(1)) == 1
+
+
 def test_processes_that_race_to_set_up_all_succeed(path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     racers = [context.Process(target=_set_up, args=(str(path),)) for _ in range(3)]
@@ -295,16 +343,17 @@ async def test_a_second_writer_is_warned_of_where_sqlite_is_old(
     assert new == []
 
 
-async def test_the_second_writer_checkpoints_only_when_the_first_is_gone(store: SqliteStore, path: Path) -> None:
-    await store.write([message(0)])
-    second = open_sql(f"sqlite:///{path}")
-    await second.write([message(1)])
-    claim = second._writer._connection._claim
-    held_beside = claim.held
-    await store.close()
+async def test_the_second_writer_checkpoints_only_when_the_first_is_gone(path: Path) -> None:
+    first, second = (open_sql(f"sqlite:///{path}?wal_autocheckpoint=1") for _ in range(2))
+    await first.setup()
+    await first.write([message(1)])
     await second.write([message(2)])
+    beside_the_first = path.read_bytes()
+    await first.close()
+    await second.write([message(3)])
 
-    assert (held_beside, claim.held) == (False, True)
+    assert (b"text 1" in beside_the_first, b"text 2" in beside_the_first) == (True, False)
+    assert b"text 2" in path.read_bytes()
     await second.close()
 
 
@@ -448,6 +497,14 @@ async def test_a_path_may_hold_what_a_uri_may_not(tmp_path: Path) -> None:
     assert (await store.message(message(0).id)) is not None
     assert (tmp_path / "a?b #c.db").exists()
     await store.close()
+
+
+async def _stored_by_a_new_store(path: Path, record: Record) -> int:
+    store = open_sql(f"sqlite:///{path}")
+    try:
+        return await store.write([record])
+    finally:
+        await store.close()
 
 
 def _execute(path: Path, *statements: str) -> None:

@@ -15,6 +15,9 @@ from penstock.wire.records import LogEvent, Message, Record, StreamChunk
 
 _SQL = statements("penstock.stores.sqlite")
 
+_REST_DEFAULTS = tuple(Message._field_defaults[name] for name in Message._fields[6:])
+"""What a message without optional fields has after its metadata."""
+
 
 class Batch(NamedTuple):
     """What one call of `Store.write` brings."""
@@ -80,7 +83,21 @@ def _insert_messages(connection: sqlite3.Connection, numbers: SessionNumbers, me
     grown = growth(messages)
     connection.executemany(_SQL["grow_session"], grown.values())
     number = numbers.of(connection, grown)
-    return _insert(connection, "insert_message", ((m[0], m[1], number[m[2]], *m[3:]) for m in messages))
+    plain: list[tuple[Any, ...]] = []
+    with_metadata: list[tuple[Any, ...]] = []
+    whole: list[tuple[Any, ...]] = []
+    for m in messages:
+        if m[6:] != _REST_DEFAULTS:
+            whole.append((m[0], m[1], number[m[2]], *m[3:]))
+        elif m[5] is None:
+            plain.append((m[0], m[1], number[m[2]], m[3], m[4]))
+        else:
+            with_metadata.append((m[0], m[1], number[m[2]], m[3], m[4], m[5]))
+    return (
+        _insert(connection, "insert_plain_message", plain)
+        + _insert(connection, "insert_message_with_metadata", with_metadata)
+        + _insert(connection, "insert_message", whole)
+    )
 
 
 def _merge_messages(connection: sqlite3.Connection, numbers: SessionNumbers, messages: Sequence[Message]) -> int:
@@ -91,16 +108,12 @@ def _merge_messages(connection: sqlite3.Connection, numbers: SessionNumbers, mes
     taken = 0
     for message in messages:
         known = versions.get(message.id)
-        if known is not None and known >= message.version:
-            continue
-        # A message that is new in this batch keeps the place of its first version, as a stored one does.
-        first = fresh.get(message.id)
         if known is None:
             fresh[message.id] = message
-        elif first is not None:
-            fresh[message.id] = message._replace(created_at_us=first.created_at_us, session_id=first.session_id)
-        else:
+        elif message.version > known:
             newer[message.id] = message
+        else:
+            continue
         versions[message.id] = message.version
         taken += 1
     _insert_messages(connection, numbers, fresh.values())

@@ -28,6 +28,7 @@ class WritingConnection:
     def __init__(self, settings: SqliteSettings) -> None:
         self._settings = settings
         self._claim = Claim(settings.path)
+        self._warned = False
         self._connection: sqlite3.Connection | None = None
         self._numbers = SessionNumbers()
         self._file: tuple[int, int] | None = None
@@ -44,22 +45,18 @@ class WritingConnection:
     def write(self, batches: Sequence[Batch]) -> list[int | StoreError]:
         """Write *batches* in one transaction, in order: how many records of each were new, or why it was refused.
 
+        After an error the connection is closed, which rolls back: only a new one can be trusted, and opening it
+        takes 1 ms.
+
         Raises:
             StoreUnavailable: All of it may or may not be written.
         """
-        with translated():
-            connection = self._open("rw")
-            self._begin(connection)
-            try:
-                outcomes = [self._attempt(connection, batch) for batch in batches]
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                self._numbers.roll_back()
-                raise
-            self._numbers.commit()
-            return outcomes
+        try:
+            with translated():
+                return self._commit(self._open("rw"), batches)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the file. The next call opens it again."""
@@ -71,10 +68,14 @@ class WritingConnection:
         finally:
             self._claim.release()
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _commit(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> list[int | StoreError]:
         # Never a plain BEGIN: it would become a write later, when SQLITE_BUSY can no longer be waited out.
         connection.execute("BEGIN IMMEDIATE")
         self._numbers.begin(connection)
+        outcomes = [self._attempt(connection, batch) for batch in batches]
+        connection.execute("COMMIT")
+        self._numbers.commit()
+        return outcomes
 
     def _attempt(self, connection: sqlite3.Connection, batch: Batch) -> int | StoreError:
         connection.execute("SAVEPOINT batch")
@@ -98,9 +99,17 @@ class WritingConnection:
                 raise StoreUnavailable(f"{self._settings.path} is not there; bring it back, or start a new worker")
             self._connection = self._connect(mode)
             self._file = self._file_there()
-        if not self._claim.held and self._claim.take():
-            self._connection.execute(f"PRAGMA wal_autocheckpoint = {self._settings.wal_autocheckpoint:d}")
+        if not self._claim.held:
+            self._claim_checkpoints(self._connection)
         return self._connection
+
+    def _claim_checkpoints(self, connection: sqlite3.Connection) -> None:
+        """Two that checkpoint can damage the log of an old SQLite; when the other writer is gone, it is our turn."""
+        if self._claim.take():
+            connection.execute(f"PRAGMA wal_autocheckpoint = {self._settings.wal_autocheckpoint:d}")
+        elif not self._warned:
+            self._warned = True
+            _warn_of_another_writer(self._settings)
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         settings = self._settings
@@ -114,10 +123,6 @@ class WritingConnection:
         except BaseException:
             connection.close()
             raise
-        if not self._claim.take():
-            _warn_of_another_writer(settings)
-        else:
-            connection.execute(f"PRAGMA wal_autocheckpoint = {settings.wal_autocheckpoint:d}")
         return connection
 
     def _file_there(self) -> tuple[int, int] | None:

@@ -6,15 +6,11 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 
-from penstock.stores.sqlfiles import Migration, migrations, pending, refuse_newer
+from penstock.stores.sqlfiles import Migration, migrations, pending, refuse_newer, statements
 
 MIGRATIONS = migrations("penstock.stores.sqlite")
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS schema_migrations (
-    number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL
-)
-"""
+_SQL = statements("penstock.stores.sqlite")
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -26,8 +22,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     # The file's write lock is the migration lock: who comes second finds nothing to do.
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute(_TABLE)
-        applied: Mapping[int, str] = dict(connection.execute("SELECT number, checksum FROM schema_migrations"))
+        connection.execute(_SQL["make_schema_table"])
+        applied: Mapping[int, str] = dict(connection.execute(_SQL["applied_migrations"]))
         for migration in pending(MIGRATIONS, applied):
             _apply(connection, migration)
         connection.execute("COMMIT")
@@ -46,7 +42,7 @@ def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
     for statement in _split(migration.sql):
         connection.execute(statement)
     connection.execute(
-        "INSERT INTO schema_migrations VALUES (?, ?, ?, ?)",
+        _SQL["note_migration"],
         (migration.number, migration.name, migration.checksum, time.time_ns() // 1000),
     )
 

@@ -19,6 +19,8 @@ def translated() -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise _store_error(exc) from exc
+    except TypeError as exc:
+        raise StoreRejected("a field is of a type that no column holds") from exc
     except OverflowError as exc:
         raise StoreRejected("an integer does not fit 64 bits") from exc
     except UnicodeEncodeError as exc:

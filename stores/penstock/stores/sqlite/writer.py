@@ -108,17 +108,11 @@ class Writer:
         try:
             outcomes = self._connection.write([job.batch for job in group if job.batch is not None])
         except StoreError as exc:
-            self._drop_connection()
             outcomes = [_copy(exc) for _ in group]
         except Exception as exc:  # noqa: BLE001 - a bug; the callers get it, the thread lives on
             outcomes = [exc] * len(group)
         for job, outcome in zip(group, outcomes, strict=True):
             _settle(job, outcome)
-
-    def _drop_connection(self) -> None:
-        """After an error of the file or the disk only a new connection can be trusted. Opening one takes 1 ms."""
-        with suppress(Exception):
-            self._connection.close()
 
 
 def _group(waiting: deque[_Job]) -> list[_Job]:
