@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import uuid
+from asyncio.subprocess import PIPE
 
 import pytest
 
@@ -12,7 +15,7 @@ from penstock.wire.ids import RisingClock, format_id
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Record
-from tests.system.command import Ran, penstock, process
+from tests.system.command import COMMAND, Ran, penstock, process
 from tests.system.test_dlq import LOGS, MESSAGES, bury, letter
 
 CLOCK = RisingClock()
@@ -154,3 +157,21 @@ async def test_purge_with_yes_removes(queue: Queue, capsys: pytest.CaptureFixtur
 
     assert ran == Ran(Code.OK, "", "1 dead letter purged.\n")
     assert (await queue.counts())[MESSAGES].dead == 0
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", Code.NO, 1), (b"y\n", Code.OK, 0)])
+async def test_purge_asks_on_a_terminal(queue: Queue, answer: bytes, code: Code, left: int) -> None:
+    await bury(queue, MESSAGES, [letter(message())])
+    ours, theirs = os.openpty()
+    os.write(ours, answer)
+
+    asked = await asyncio.create_subprocess_exec(
+        *COMMAND, "dlq", "purge", *place(queue), stdin=theirs, stdout=PIPE, stderr=PIPE
+    )
+    _, err = await asked.communicate()
+    os.close(ours)
+    os.close(theirs)
+
+    assert b"Remove 1 dead letter for good?" in err
+    assert asked.returncode == code
+    assert (await queue.counts())[MESSAGES].dead == left

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli.exits import Code
-from penstock.embedded import free_port
+from penstock.cli.exits import Code, Stop
+from penstock.cli.processes import WorkerProcess
+from penstock.cli.up import watch
+from penstock.embedded import EmbeddedQueue, free_port
 from penstock.producer import Producer
 from tests.system.command import COMMAND, penstock
 
@@ -54,3 +56,44 @@ async def test_up_runs_everything_and_goes_on_where_it_stopped(
         assert [line["content"] for line in read.lines()] == [f"turn {n}" for n in range(1, turn + 1)]
         assert audit.json()["lanes"]["messages"]["stored"] == turn
         assert not answers(port)
+
+
+class Worker(WorkerProcess):
+    """A worker that has ended, at a certain age."""
+
+    def __init__(self, age_s: float) -> None:
+        super().__init__({})
+        self.starts = 0
+        self._age_s = age_s
+
+    def ended(self) -> int | None:
+        return -9
+
+    def age_s(self) -> float:
+        return self._age_s
+
+    def start(self) -> None:
+        self.starts += 1
+        self._age_s = 0
+
+
+@pytest.mark.parametrize(("age_s", "starts"), [(3600, 1), (0.5, 0)])
+def test_a_worker_that_ends_is_started_again_unless_it_had_just_started(
+    age_s: float, starts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.cli.up._WATCH_S", 0)
+    worker = Worker(age_s)
+
+    with EmbeddedQueue(tmp_path) as server, pytest.raises(Stop, match="code -9"):
+        watch(server, worker)
+
+    assert worker.starts == starts
+
+
+def test_a_queue_server_that_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.cli.up._WATCH_S", 0)
+    server = EmbeddedQueue(tmp_path).start()
+    server.kill()
+
+    with pytest.raises(Stop, match=r"the queue server has ended; see .*valkey\.log"):
+        watch(server, Worker(0))

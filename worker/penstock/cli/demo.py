@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from penstock.cli.display import age, console, print_table
 from penstock.cli.exits import Code, Stop
 from penstock.cli.ledger import Audit, Status
 from penstock.cli.options import environment
-from penstock.cli.processes import WorkerProcess, ending_on_sigterm
+from penstock.cli.processes import WorkerProcess, ending_cleanly
 from penstock.cli.queries import show_hits, summary
 from penstock.embedded import EmbeddedQueue
+from penstock.wire.errors import QueueUnavailable
 from penstock.wire.queue import Queue
 
 _FLUSH_TIMEOUT_S = 120.0
@@ -55,7 +57,7 @@ def demo(
     nothing behind. Exit code 1 where the audit does not add up.
     """
     with (
-        ending_on_sigterm(),
+        ending_cleanly(),
         tempfile.TemporaryDirectory(prefix="penstock-demo-") as folder,
         EmbeddedQueue(Path(folder) / "queue") as server,
     ):
@@ -106,7 +108,8 @@ async def _perform(settings: Mapping[str, str], out: Console, seconds: float, nu
 
 async def _watch(queue: Queue, screen: Screen) -> None:
     while True:
-        screen.update(await Status.of(queue))
+        with contextlib.suppress(QueueUnavailable):  # the producer waits for it, and so does the display
+            screen.update(await Status.of(queue))
         await asyncio.sleep(_LOOK_EVERY_S)
 
 

@@ -47,7 +47,8 @@ class Screen:
         self._started = time.monotonic()
         self._lined_at = 0.0
         self._rate = Rate()
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        moves = console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(console=console, auto_refresh=False, transient=True) if moves else None
 
     def __enter__(self) -> Self:
         if self._live:

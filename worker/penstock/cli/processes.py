@@ -89,7 +89,8 @@ class WorkerProcess:
     def _last_line(self) -> str:
         if self._log is None:
             return "its own line above says why"
-        return (self._log.read_text(errors="replace").strip() or "it wrote nothing").splitlines()[-1]
+        lines = self._log.read_text(errors="replace").strip() or "it wrote nothing"
+        return lines.splitlines()[-1].removeprefix("error: ")
 
 
 def _code(ended: int) -> Code:
@@ -97,14 +98,15 @@ def _code(ended: int) -> Code:
 
 
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Within, SIGTERM does what Ctrl-C does, so that every `with` block cleans up."""
+def ending_cleanly() -> Iterator[None]:
+    """Within, SIGTERM and a closed terminal do what Ctrl-C does, so that every `with` block cleans up."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -15,7 +15,7 @@ import typer
 from penstock.cli.display import say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, Namespace, environment
-from penstock.cli.processes import WorkerProcess, ending_on_sigterm
+from penstock.cli.processes import WorkerProcess, ending_cleanly
 from penstock.embedded import EmbeddedQueue
 
 DEFAULT_PORT = 7379
@@ -44,12 +44,12 @@ def up(
     vectors = vector_url or f"lancedb:///{folder / 'vectors'}"
     settings = environment(server.url, namespace, sql, vectors)
     try:
-        with ending_on_sigterm(), server:
+        with ending_cleanly(), server:
             asyncio.run(_set_up(sql, vectors))
             with WorkerProcess(settings) as worker:
                 asyncio.run(worker.wait_until_alive())
                 _print_settings(settings, folder)
-                _watch(server, worker)
+                watch(server, worker)
     except KeyboardInterrupt:
         say("Stopped. What was accepted is kept; the same command goes on with it.")
 
@@ -72,7 +72,12 @@ def _print_settings(settings: Mapping[str, str], folder: Path) -> None:
     say(f"Up, with everything in {folder}. Producers and readers take the lines above. Ctrl-C stops it.", "green")
 
 
-def _watch(server: EmbeddedQueue, worker: WorkerProcess) -> None:
+def watch(server: EmbeddedQueue, worker: WorkerProcess) -> None:
+    """Keep a worker running until Ctrl-C.
+
+    Raises:
+        Stop: The queue server has ended, or the worker as soon as it had started.
+    """
     while True:
         time.sleep(_WATCH_S)
         if not server.running:
