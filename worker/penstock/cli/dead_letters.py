@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -13,7 +14,7 @@ from rich.json import JSON
 
 from penstock import dlq
 from penstock.cli.connection import ask
-from penstock.cli.display import console, moment, plain, print_json, print_table, say
+from penstock.cli.display import age, console, moment, plain, print_json, print_table, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, JsonLines, Namespace, RedisUrl
 from penstock.dlq import DeadLetter, Outcome
@@ -56,13 +57,18 @@ async def _print_lines(letters: AsyncIterator[DeadLetter]) -> int:
 
 
 async def _print_table(letters: AsyncIterator[DeadLetter]) -> int:
-    rows = [[each.id, each.lane, f"{each.error_kind}: {each.reason}"] async for each in letters]
+    now = datetime.now(UTC)
+    rows = [[each.id, each.lane, _waited(each, now), f"{each.error_kind}: {each.reason}"] async for each in letters]
     if rows:
-        print_table(["id", "lane", "reason"], rows, whole=True)
+        print_table(["id", "lane", "for", "reason"], rows, ["for"], whole=True)
         if len(rows) == _TABLE_ROWS:
             say(f"There may be more than these {_TABLE_ROWS}: --limit, or --json for all.")
         say("One in full: penstock dlq show ID. Once the cause is gone: penstock dlq replay [ID]...")
     return len(rows)
+
+
+def _waited(letter: DeadLetter, now: datetime) -> str | None:
+    return None if letter.last_at is None else age((now - letter.last_at).total_seconds())
 
 
 @app.command()

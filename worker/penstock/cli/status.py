@@ -23,7 +23,7 @@ def status(json: Json = False, redis_url: RedisUrl = REDIS_URL, namespace: Names
         out.print(f"Workers alive: {len(seen.workers)}.")
     else:
         out.print("Workers alive: none. Start one: penstock worker", style="yellow")
-    out.print(seen.sentence(), soft_wrap=True)
+    out.print(seen.sentence())
 
 
 def _row(seen: Status, lane: str) -> list[object]:
