@@ -140,19 +140,20 @@ def logs(
             after=cursor,
         )
 
-    def row(log: StoredLog) -> Row:
-        said = " ".join(part for part in (log.message, _compact(log.data)) if part)
-        return [log.created_at, log.level, log.agent_id, log.event, said]
-
     listing = _Listing(
         page=page,
         columns=["created (UTC)", "level", "agent", "event", "message"],
-        row=row,
+        row=_log_row,
         after=after,
         every=all_,
         json=json,
     )
     asyncio.run(listing.show(sql_url))
+
+
+def _log_row(log: StoredLog) -> Row:
+    said = " ".join(part for part in (log.message, _compact(log.data)) if part)
+    return [log.created_at, log.level, log.agent_id, log.event, said]
 
 
 @app.command()
