@@ -82,6 +82,17 @@ async def test_its_stream_is_a_plain_block(queue: Queue, redis_url: str, namespa
     assert [run.end for run in runs if run.end] == ["complete", "interrupted"]
 
 
+async def test_closing_ends_open_streams_as_interrupted(queue: Queue, redis_url: str, namespace: str) -> None:
+    producer = BlockingProducer(redis_url, namespace=namespace)
+    with producer.stream(session_id="s", role="assistant") as stream:
+        stream.write("half")
+        producer.close()
+
+    assert [(one.text, one.end) for one in await held(queue) if isinstance(one, StreamChunk)] == [
+        ("half", "interrupted")
+    ]
+
+
 async def test_logs_and_embeddings_need_no_block(queue: Queue, redis_url: str, namespace: str) -> None:
     producer = BlockingProducer(redis_url, namespace=namespace)
     producer.log(level="info", event="e").queued(timeout=SOON)

@@ -27,8 +27,8 @@ AT_ONCE = ProducerSettings(linger_ms=0, retry_base_ms=0, retry_cap_ms=0)
 class FakeLog:
     """Keeps what is pushed. Each push takes one step of the script; after the script all is well.
 
-    Steps: `ok`; `away`, nothing is appended; `lost`, all is appended but the answer is not heard; or the
-    partitions that are full.
+    Steps: `ok`; `away`, nothing is appended; `lost`, all is appended but the answer is not heard; `loading`,
+    the server answers each call that it is not ready; or the partitions that are full.
     """
 
     def __init__(self, script: Iterable[str | set[int]] = (), opens: Iterable[Exception] = ()) -> None:
@@ -52,6 +52,8 @@ class FakeLog:
         self._busy = True
         await asyncio.sleep(0)
         self._busy = False
+        if step == "loading":
+            return [QueueUnavailable("LOADING") for _ in pushes]
         if step == "away":
             raise QueueUnavailable("the queue is away")
         full = step if isinstance(step, set) else set()

@@ -48,7 +48,7 @@ async def test_idle_partitions_are_rung() -> None:
     assert log.rings == [(Partition("messages", partition_of("s", 2)), 1)]
 
 
-@pytest.mark.parametrize("failure", ["away", "lost"])
+@pytest.mark.parametrize("failure", ["away", "lost", "loading"])
 async def test_a_retry_repeats_exactly_the_same_push(failure: str) -> None:
     log, buffer = FakeLog([failure, failure]), roomy()
     buffer.add(one := ticket(content="a"))
@@ -86,7 +86,7 @@ async def test_a_full_partition_holds_up_only_itself() -> None:
 
 
 STEPS = st.lists(
-    st.one_of(st.sampled_from(["ok", "away", "lost"]), st.sets(st.integers(0, 1), min_size=1)), max_size=12
+    st.one_of(st.sampled_from(["ok", "away", "lost", "loading"]), st.sets(st.integers(0, 1), min_size=1)), max_size=12
 )
 
 
@@ -155,6 +155,26 @@ async def test_hurrying_ends_the_linger_window() -> None:
         sender.hurry()
 
         await one.decided()
+
+
+async def test_a_server_that_is_not_ready_holds_everything_up_like_one_that_is_away() -> None:
+    log, buffer = FakeLog(["loading", "loading"]), roomy()
+    buffer.add(one := ticket())
+    with capture_logs() as lines:
+        async with sending(log, buffer):
+            await one.decided()
+
+    assert [line["event"] for line in lines] == ["cannot send; records wait"] * 2 + ["sending again"]
+
+
+async def test_a_partition_that_stays_full_is_logged_once() -> None:
+    log, buffer = FakeLog([{0, 1}] * 5), roomy()
+    buffer.add(one := ticket())
+    with capture_logs() as lines:
+        async with sending(log, buffer):
+            await one.decided()
+
+    assert [line["event"] for line in lines] == ["partition takes nothing; its records wait"]
 
 
 async def test_an_absent_queue_is_tried_again_until_it_is_there() -> None:
