@@ -29,8 +29,7 @@ _COMMAND = [sys.executable, "-m", "penstock.cli"]
 
 
 def conversations(file: Path) -> Conversations:
-    opened = gzip.open(file, "rt") if file.suffix == ".gz" else file.open()
-    with opened as lines:
+    with gzip.open(file, "rt") if file.suffix == ".gz" else file.open() as lines:
         return {line["session_id"]: line["messages"] for line in map(json.loads, lines)}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from penstock.stores.errors import StoreRejected
 from penstock.wire.queue import Queue
-from penstock.wire.records import StreamChunk
+from penstock.wire.records import MAX_RECORD_BYTES, Record, StreamChunk
 from penstock.worker.drain import drain
 from tests.system.drain_support import MESSAGES, ListStore, Sender, site_of, total
 
@@ -21,6 +24,25 @@ async def test_a_stream_in_one_batch_never_touches_a_buffer(queue: Queue) -> Non
     assert [(message.content, message.state) for message in store.messages()] == [("Hello", None)]
     counts = await total(queue)
     assert (counts.accepted, counts.stored, counts.pending, counts.balanced) == (3, 3, 0, True)
+
+
+async def test_a_refused_stream_above_the_record_limit_is_buried_whole(queue: Queue) -> None:
+    """Each part was accepted; only their sum is larger than a record may be."""
+
+    def refuse(_: Sequence[Record]) -> None:
+        raise StoreRejected("too long for this store")
+
+    store, sender = ListStore(before=refuse), Sender(queue)
+    texts = ["x" * 5_000_000, "y" * 5_000_000]
+    for chunk in sender.chunks(texts):
+        await sender.push(chunk)
+
+    await drain(site_of(queue, store), MESSAGES)
+
+    (letter,) = await queue.client.xrange(queue.keys.dead(MESSAGES))
+    assert len(letter[1][b"r"]) > MAX_RECORD_BYTES
+    counts = await total(queue)
+    assert (counts.dead, counts.pending, counts.balanced) == (3, 0, True)
 
 
 async def test_an_open_stream_waits_in_the_queue_server_and_does_not_pin_the_log(queue: Queue) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.wire.errors import FrameTooNew
 from penstock.wire.ids import new_id
 from penstock.wire.records import StreamChunk
 from penstock.worker.merge import base_chunk, chunks_in, fold, to_message
@@ -77,6 +79,11 @@ def test_an_empty_stream_is_an_empty_message_with_its_fields() -> None:
 
     assert (message.content, message.user_id, message.metadata) == ("", "u", b'{"a":1}')
     assert message.id == STREAM
+
+
+def test_a_field_of_a_newer_producer_is_kept_for_a_newer_worker() -> None:
+    with pytest.raises(FrameTooNew, match="mood"):
+        to_message(fold([run(0, "", chunks=0, end="complete", fields=b'{"mood":"good"}')]), None)
 
 
 def test_the_version_with_a_gap_says_only_what_is_whole() -> None:

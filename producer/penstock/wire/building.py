@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import orjson
 
-from penstock.wire.errors import InvalidRecord
+from penstock.wire.errors import FrameTooNew, InvalidRecord
 from penstock.wire.ids import RisingClock, new_id, parse_id, to_us
 from penstock.wire.records import Embedding, LogEvent, Message, StreamChunk
 from penstock.wire.text import clean_id, clean_text, dump_object
@@ -130,9 +130,15 @@ def stream_fields(metadata: Any, fields: dict[str, Any]) -> tuple[bytes | None, 
 def message_of_stream(
     first: StreamChunk, fields: bytes | None, content: str, state: str | None, version: int
 ) -> Message:
-    """The message that a stream's chunks make."""
+    """The message that a stream's chunks make.
+
+    Raises:
+        FrameTooNew: *fields* has one that this code does not know.
+    """
     known: dict[str, Any] = orjson.loads(fields) if fields else {}
     metadata = known.pop("metadata", None)
+    if unknown := known.keys() - set(Message._fields):
+        raise FrameTooNew(f"a stream has the field {min(unknown)}, which this worker does not know; upgrade it")
     return Message(
         first.stream_id,
         first.created_at_us,

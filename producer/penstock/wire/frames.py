@@ -84,11 +84,11 @@ class Frame(NamedTuple):
     """How many records the frame counts for in the audit."""
 
 
-def encode(record: Record) -> bytes:
-    """One record as MessagePack.
+def encode(record: Record, limit_bytes: int | None = MAX_RECORD_BYTES) -> bytes:
+    """One record as MessagePack. No limit for what was accepted already, in parts: the message of a stream.
 
     Raises:
-        RecordTooLarge: Above `MAX_RECORD_BYTES`.
+        RecordTooLarge: Above *limit_bytes*.
     """
     shape = _SHAPES_BY_CLASS[type(record)]
     end, least, last = shape.usual, shape.required, len(shape.types)
@@ -97,8 +97,8 @@ def encode(record: Record) -> bytes:
     while end > least and record[end - 1 :] == shape.tails[end - 1]:
         end -= 1
     packed: bytes = _pack((shape.code, *record[:end]))
-    if len(packed) > MAX_RECORD_BYTES:
-        raise RecordTooLarge(kind_of(record).name, len(packed), MAX_RECORD_BYTES)
+    if limit_bytes is not None and len(packed) > limit_bytes:
+        raise RecordTooLarge(kind_of(record).name, len(packed), limit_bytes)
     return packed
 
 

@@ -52,6 +52,10 @@ class Keys:
         """Sorted set: worker id, scored by the millisecond its heartbeat ends."""
         return f"{self.namespace}:workers"
 
+    def probe(self) -> str:
+        """Written now and then to learn whether the server takes writes."""
+        return f"{self.namespace}:probe"
+
     def jobs(self) -> str:
         """arq's queue. Holds no data of ours; may be deleted at any time."""
         return f"{self.namespace}:arq"

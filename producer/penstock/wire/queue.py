@@ -27,6 +27,8 @@ MAX_PARTITIONS = 256
 _SEEN_TTL_MS = 600_000
 """How long a push can be recognised as repeated. A producer gives up on one answer after seconds."""
 
+_PROBE_TTL_MS = 5_000
+
 _WALKED_ENTRIES = 16
 """`counts` counts this many log entries one by one; at 256 KB each the server copies 4 MB at most."""
 
@@ -381,6 +383,15 @@ class Queue:
         """The next generation to ring, or 0 when somebody else took it."""
         keys = [self.keys.lease(partition), self.keys.meta(partition)]
         return int(await self.scripts.run("rearm", keys, [generation]))
+
+    async def probe(self) -> None:
+        """Ask whether the server takes writes.
+
+        Raises:
+            QueueFull: It has no memory left.
+        """
+        with self.scripts.translated():
+            await self.client.set(self.keys.probe(), "1", px=_PROBE_TTL_MS)
 
     async def heartbeat(self, worker_id: str, ttl_ms: int) -> int:
         """Say that a worker lives for *ttl_ms*; returns how many do. A *ttl_ms* of 0 says goodbye."""

@@ -41,7 +41,7 @@ class LetterWriter:
         """The letter of a record that the store refused; it counts for that many accepted ones."""
         kind = kind_of(refused.record).name
         envelope = self._envelope(REJECTED, refused.reason, kind)
-        return Letter(format_id(refused.record.id), records, encode(refused.record), envelope)
+        return Letter(format_id(refused.record.id), records, encode(refused.record, limit_bytes=None), envelope)
 
     def undecodable(self, entry: Entry, reason: str) -> Letter:
         """The letter of an entry that is no frame. It gets an id of its own, since its records' are unknown."""

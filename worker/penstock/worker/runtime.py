@@ -12,7 +12,7 @@ import inspect
 import os
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import msgpack
@@ -24,6 +24,7 @@ from arq.worker import Worker, create_worker, func
 from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from penstock.wire.errors import QueueUnavailable
@@ -32,6 +33,7 @@ from penstock.wire.queue import MAX_PARTITIONS, Queue
 from penstock.wire.records import LANES
 from penstock.worker.drain import LaneWaits, Slice, drain
 from penstock.worker.fleet import Busy, Fleet
+from penstock.worker.fullserver import FullServerDrains
 from penstock.worker.logs import configure
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
@@ -108,11 +110,13 @@ class Foreman:
         self._site = Site(config=self._config, queue=queue, stores=Stores(self._config), fleet=fleet)
         await fleet.beat()
         await self._sweep(ctx)
-        self._tasks = [asyncio.create_task(fleet.keep_beating()), asyncio.create_task(self._answer_bell())]
+        beside = (fleet.keep_beating(), self._answer_bell(), FullServerDrains(self._site, _tell).keep_watch())
+        self._tasks = [asyncio.create_task(each) for each in beside]
         worker = _running_worker()
         if worker.burst:
             # arq queues the next sweep ahead of its second, and a burst ends only when its queue is empty.
             worker.cron_jobs.clear()
+        worker.heart_beat = _tolerant(worker.heart_beat)  # type: ignore[method-assign] # see `_tolerant`
         self._hand_over_on_signals(worker)
         _log.info("worker started", worker=self._worker_id, partitions=queue.partitions, share=fleet.share)
 
@@ -133,7 +137,9 @@ class Foreman:
                 loop.add_signal_handler(number, begin, number.name)
 
     async def _stop(self, _ctx: dict[Any, Any]) -> None:
-        site = self._require()
+        if self._site is None:
+            return  # it never started; the error that says why is on its way
+        site = self._site
         site.fleet.stopping.set()
         for task in self._tasks:
             task.cancel()
@@ -192,7 +198,9 @@ class Foreman:
     async def _enqueue(self, partition: Partition, generation: int) -> None:
         if self._arq is None:
             raise RuntimeError("the worker has not started")
-        await self._arq.enqueue_job("drain", *partition, _job_id=self._job_id(partition, generation))
+        # A full server has no room for a job: `FullServerDrains` does without, and later the sweep rings again.
+        with contextlib.suppress(OutOfMemoryError):
+            await self._arq.enqueue_job("drain", *partition, _job_id=self._job_id(partition, generation))
 
     async def _is_queued(self, partition: Partition, generation: int) -> bool:
         job = Job(self._job_id(partition, generation), self._arq, self._keys.jobs())  # type: ignore[arg-type] # started
@@ -208,6 +216,16 @@ def _running_worker() -> Worker:
     main = asyncio.current_task()
     worker = inspect.getcoroutinelocals(cast("Coroutine[Any, Any, Any]", main and main.get_coro()))["self"]
     return cast("Worker", worker)
+
+
+def _tolerant(heart_beat: Callable[[], Awaitable[None]]) -> Callable[[], Coroutine[Any, Any, None]]:
+    """arq's heartbeat, which also queues its cron jobs. It must not end the worker when the server is full."""
+
+    async def beat() -> None:
+        with contextlib.suppress(OutOfMemoryError):
+            await heart_beat()
+
+    return beat
 
 
 async def _finish(worker: Worker) -> None:

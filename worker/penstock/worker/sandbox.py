@@ -39,7 +39,7 @@ class Sandbox:
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`. A child that dies has refused the batch."""
-        frame = frame_of([encode(record) for record in records])
+        frame = frame_of([encode(record, limit_bytes=None) for record in records])
         request = msgpack.packb([self._sort, self._url, list(fence) if fence else None, frame.body])
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(*self._argv, stdin=pipe, stdout=pipe)
