@@ -35,7 +35,7 @@ class DeadLettered(ProducerError):
     def __init__(self, record_id: str, kind: str, reason: str) -> None:
         super().__init__(
             f"record {record_id} is a dead letter ({kind}): {reason}; "
-            f"mend the cause, then: penstock dlq replay --id {record_id}"
+            f"mend the cause, then: penstock dlq replay {record_id}"
         )
         self.id = record_id
         self.kind = kind
