@@ -15,7 +15,8 @@ from pathlib import Path
 
 from penstock.embedded import EmbeddedQueue
 from penstock.producer import Producer
-from penstock.wire.queue import Counts, Queue
+from penstock.wire.entries import Counts
+from penstock.wire.queue import Queue
 
 
 @dataclass

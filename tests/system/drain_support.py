@@ -10,10 +10,11 @@ from typing import Any, cast
 
 from penstock.stores.contract import Fence, Partial, Store
 from penstock.stores.errors import StaleOwner
+from penstock.wire.entries import Counts, Push
 from penstock.wire.frames import encode, frames_of
 from penstock.wire.ids import RisingClock, new_id
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Counts, Push, Queue
+from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record, StreamChunk
 from penstock.worker.fleet import Fleet
 from penstock.worker.settings import WorkerConfig

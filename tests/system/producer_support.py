@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 import msgpack
 
 from penstock.producer.tasks import end_task
+from penstock.wire.entries import Commit, Letter
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.frames import decode_frame, encode
 from penstock.wire.ids import format_id
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Commit, Letter, Queue
+from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record
 
 BAD = "refuse me"

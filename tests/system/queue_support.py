@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from penstock.wire.entries import Commit, Entry, Lease, Letter, Push, Pushed
 from penstock.wire.frames import Frame
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Commit, Entry, Lease, Letter, Push, Pushed, Queue
+from penstock.wire.queue import Queue
 
 WHERE = Partition("messages", 0)
 NO_CAP = 10**9

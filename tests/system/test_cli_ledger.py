@@ -9,9 +9,10 @@ import pytest
 
 from penstock.cli.exits import Code
 from penstock.cli.ledger import Audit, Status
+from penstock.wire.entries import APPEND, Commit, Counts, Letter, Push, StreamChange
 from penstock.wire.frames import Frame
 from penstock.wire.keys import Partition
-from penstock.wire.queue import APPEND, Commit, Counts, Letter, Push, Queue, StreamChange
+from penstock.wire.queue import Queue
 from tests.system.command import Ran, penstock
 
 MESSAGES = Partition("messages", 0)

@@ -10,11 +10,12 @@ import pytest
 
 from penstock import dlq
 from penstock.wire import building
+from penstock.wire.entries import Commit, Letter, Push
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import Frame, decode_frame, encode, frame_of
 from penstock.wire.ids import RisingClock, format_id
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Commit, Letter, Push, Queue
+from penstock.wire.queue import Queue
 from penstock.wire.records import Record, kind_of
 
 CLOCK = RisingClock()

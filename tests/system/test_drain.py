@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from penstock.stores.errors import StoreRejected, StoreUnavailable
+from penstock.wire.entries import Commit, Push
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.frames import Frame
-from penstock.wire.queue import Commit, Push, Queue
+from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record
 from penstock.worker.drain import LaneWaits, drain
 from penstock.worker.fleet import Busy

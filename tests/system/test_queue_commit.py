@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, Commit, Counts, Lease, StreamChange
 from penstock.wire.ids import format_id
-from penstock.wire.queue import APPEND, APPEND_ENDED, FORGET, Commit, Counts, Lease, Queue, StreamChange
+from penstock.wire.queue import Queue
 from tests.system.queue_support import WHERE, Sender, everything, expire, letter, meta, owned, settling
 
 STREAM, OTHER = b"s" * 16, b"o" * 16

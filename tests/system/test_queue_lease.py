@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
+from penstock.wire.entries import Lease
 from penstock.wire.errors import QueueFull
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Lease, Queue
+from penstock.wire.queue import Queue
 from tests.system.queue_support import TTL_MS, WHERE, Sender, everything, expire, letter, meta, owned, settling
 
 

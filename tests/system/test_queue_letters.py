@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from penstock.wire.entries import Counts, DeadEntry
 from penstock.wire.frames import Frame
-from penstock.wire.queue import Counts, DeadEntry, Queue
+from penstock.wire.queue import Queue
 from tests.system.queue_support import WHERE, Sender, letter, meta, owned, settling
 
 FRAME = Frame(b"again", 1)

@@ -18,10 +18,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, Commit, Counts, Lease, Letter, Pushed, StreamChange
 from penstock.wire.errors import QueueFull
 from penstock.wire.frames import Frame
 from penstock.wire.ids import format_id
-from penstock.wire.queue import APPEND, APPEND_ENDED, FORGET, Commit, Counts, Lease, Letter, Pushed, Queue, StreamChange
+from penstock.wire.queue import Queue
 from tests.system.queue_support import TTL_MS, WHERE, Sender, expire, meta, settling
 
 T = TypeVar("T")

@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
+from penstock.wire.entries import Push, position
 from penstock.wire.errors import QueueFull, QueueRejected
 from penstock.wire.frames import Frame
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Push, Queue, position
+from penstock.wire.queue import Queue
 from tests.system.queue_support import NO_CAP, WHERE, Sender, everything, meta, owned, settling
 
 

@@ -14,11 +14,11 @@ from penstock.producer.overflow import Drops, RaiseWhenFull
 from penstock.producer.receipt import Ticket
 from penstock.producer.sender import Sender
 from penstock.producer.settings import ProducerSettings
+from penstock.wire.entries import Push, Pushed
 from penstock.wire.errors import QueueFull, QueueUnavailable
 from penstock.wire.frames import decode_frame, encode
 from penstock.wire.ids import new_id
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Push, Pushed
 from penstock.wire.records import Message
 
 AT_ONCE = ProducerSettings(linger_ms=0, retry_base_ms=0, retry_cap_ms=0)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from penstock.producer.receipt import Entry, Placed
+from penstock.wire.entries import Push
 from penstock.wire.frames import frames_of
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Push
 
 MAX_PUSH_BYTES = 1024 * 1024
 """The server appends a push in one go, for about a millisecond a megabyte; its other clients wait that long."""

@@ -15,11 +15,11 @@ from penstock.producer.line import Batch, Line, retry_delay_s
 from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Entry, Placed
 from penstock.producer.settings import ProducerSettings
+from penstock.wire.entries import Push, Pushed
 from penstock.wire.errors import ConfigMismatch, PenstockError, QueueFull, QueueUnavailable
 from penstock.wire.frames import MAX_FRAME_BYTES
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.keys import Partition, partition_of
-from penstock.wire.queue import Push, Pushed
 
 _FULL_RECORDS = 2_000
 """With this many records waiting the linger window ends early: more would not make larger frames."""

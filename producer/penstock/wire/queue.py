@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgpack
 
+from penstock.wire.entries import Commit, Counts, DeadEntry, Entry, Lease, Letter, Push, Pushed
 from penstock.wire.errors import ConfigMismatch
 from penstock.wire.frames import Frame
 from penstock.wire.ids import format_id
@@ -31,147 +31,6 @@ _PROBE_TTL_MS = 5_000
 
 _WALKED_ENTRIES = 16
 """`counts` counts this many log entries one by one; at 256 KB each the server copies 4 MB at most."""
-
-
-class Push(NamedTuple):
-    """Frames of one partition, appended together."""
-
-    partition: Partition
-    producer_id: str
-    number: int
-    """Rises with every push of this producer to this partition; a repeated one appends nothing."""
-    frames: Sequence[Frame]
-
-
-class Pushed(NamedTuple):
-    """What a push returns."""
-
-    generation: int
-    """Above 0 when the partition was idle: ring it."""
-    entry_id: str
-    """Where the last frame lies."""
-
-
-class Entry(NamedTuple):
-    """One frame as it lies in the log."""
-
-    id: str
-    frame: bytes
-    records: int
-
-
-class Lease(NamedTuple):
-    """The right to drain a partition."""
-
-    partition: Partition
-    epoch: int
-    stall: int
-    """How many owners in a row died without committing what is the head now."""
-    fails: int
-    """How often in a row the store was away."""
-
-
-class Letter(NamedTuple):
-    """A dead letter on its way in."""
-
-    record_id: str
-    records: int
-    record: bytes
-    envelope: bytes
-
-
-class DeadEntry(NamedTuple):
-    """A dead letter as it lies in its stream."""
-
-    partition: Partition
-    entry_id: str
-    letter: Letter
-
-
-class StreamChange(NamedTuple):
-    """What a commit does with one stream's buffer."""
-
-    stream_id: bytes
-    op: int
-    chunks: Sequence[bytes] = ()
-
-
-FORGET, APPEND, APPEND_ENDED = 0, 1, 2
-"""`StreamChange.op`: the stream is settled · it goes on · its end is here, but chunks before it are missing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit:
-    """A prefix of a log, and what became of it. Applied whole or not at all."""
-
-    lease: Lease
-    token: str
-    """Unique for each commit, the same when one is repeated."""
-    last_id: str = ""
-    """Last entry of the prefix; empty when only streams are settled."""
-    records: int = 0
-    stored: int = 0
-    dead: int = 0
-    buffered: int = 0
-    """Change of the chunks that wait in stream buffers."""
-    letters: Sequence[Letter] = ()
-    streams: Sequence[StreamChange] = ()
-
-    def __post_init__(self) -> None:
-        if self.records != self.stored + self.dead + self.buffered:
-            raise ValueError(
-                f"a commit of {self.records} records accounts for {self.stored} stored, {self.dead} dead "
-                f"and {self.buffered} buffered"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """The counters of a partition or the sum of several, in one instant each."""
-
-    accepted: int = 0
-    stored: int = 0
-    dead: int = 0
-    """Dead letters that wait."""
-    purged: int = 0
-    """Dead letters that were removed by hand."""
-    pending: int = 0
-    """Records in the log and chunks in the buffers of open streams."""
-    buffered: int = 0
-    """The part of `pending` that is chunks of open streams."""
-    entries: int = 0
-    counted: int | None = field(default=0)
-    """Records in the log, counted entry by entry; None where the log was too long to walk."""
-    open_streams: int = 0
-    leased: int = 0
-    oldest_ms: int | None = None
-    """When the oldest record of the log was appended, by the server's clock."""
-
-    @property
-    def balanced(self) -> bool:
-        """Whether accepted = stored + pending + dead, and the log holds what its counter says."""
-        adds_up = self.accepted == self.stored + self.pending + self.dead + self.purged
-        return adds_up and (self.counted is None or self.counted == self.pending - self.buffered)
-
-    def __add__(self, other: Counts) -> Counts:
-        names = (
-            "accepted",
-            "stored",
-            "dead",
-            "purged",
-            "pending",
-            "buffered",
-            "entries",
-            "open_streams",
-            "leased",
-        )
-        ages = [age for age in (self.oldest_ms, other.oldest_ms) if age is not None]
-        walked = self.counted is not None and other.counted is not None
-        return Counts(
-            **{name: getattr(self, name) + getattr(other, name) for name in names},
-            counted=(self.counted or 0) + (other.counted or 0) if walked else None,
-            oldest_ms=min(ages, default=None),
-        )
 
 
 class Queue:
@@ -499,9 +358,3 @@ def _next_id(entry_id: str) -> str:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def position(entry_id: str) -> tuple[int, int]:
-    """An entry id as something that compares in the log's order."""
-    milliseconds, _, number = entry_id.partition("-")
-    return int(milliseconds), int(number)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from penstock.cli.display import moment
+from penstock.wire.entries import Counts
 from penstock.wire.ids import from_us
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Counts, Queue
+from penstock.wire.queue import Queue
 from penstock.wire.records import LANES
 
 

@@ -11,10 +11,11 @@ from typing import Any, Self
 
 import msgpack
 
+from penstock.wire.entries import DeadEntry
 from penstock.wire.errors import FrameError, PenstockError
 from penstock.wire.frames import decode
 from penstock.wire.ids import format_id, from_us, parse_id
-from penstock.wire.queue import DeadEntry, Queue
+from penstock.wire.queue import Queue
 from penstock.wire.records import LANES, Record
 from penstock.wire.text import load_object
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from penstock.wire.entries import Entry
 from penstock.wire.errors import FrameCorrupt
 from penstock.wire.frames import decode_frame
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Entry, Queue
+from penstock.wire.queue import Queue
 from penstock.wire.records import Record, StreamChunk
 from penstock.worker.settings import WorkerConfig
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from penstock.stores.contract import Store
 from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
+from penstock.wire.entries import Commit, Entry, Lease
 from penstock.wire.errors import FrameTooNew, PenstockError, QueueUnavailable
 from penstock.wire.ids import new_id
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Commit, Entry, Lease
 from penstock.wire.records import Record, StreamChunk
 from penstock.worker.backoff import next_delay_s
 from penstock.worker.batch import Batch, LogReader, decode

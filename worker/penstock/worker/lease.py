@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from penstock.wire.entries import Lease
 from penstock.wire.errors import QueueUnavailable
-from penstock.wire.queue import Lease, Queue
+from penstock.wire.queue import Queue
 
 
 class HeldLease:

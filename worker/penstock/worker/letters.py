@@ -7,10 +7,10 @@ from typing import Any
 
 import msgpack
 
+from penstock.wire.entries import Entry, Letter
 from penstock.wire.frames import encode
 from penstock.wire.ids import format_id, new_id
 from penstock.wire.keys import Partition
-from penstock.wire.queue import Entry, Letter
 from penstock.wire.records import kind_of
 from penstock.worker.poison import Refused
 

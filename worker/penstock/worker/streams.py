@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from penstock.stores.contract import Store
+from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, StreamChange
 from penstock.wire.frames import decode, encode
 from penstock.wire.ids import parse_id
 from penstock.wire.keys import Partition
-from penstock.wire.queue import APPEND, APPEND_ENDED, FORGET, StreamChange
 from penstock.wire.records import Message, StreamChunk
 from penstock.worker.merge import BASE_ID, Folded, base_chunk, fold, to_message
 from penstock.worker.site import Site
