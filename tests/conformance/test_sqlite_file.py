@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from penstock.stores import BadStoreURL, Fence, StoreRejected, StoreUnavailable
 from penstock.stores.rows import LogQuery, MessageQuery, Position, SessionQuery
 from penstock.stores.sqlite import SqliteStore, open_sql, questions
+from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.stores.sqlite.questions import Question
 from penstock.stores.sqlite.settings import parse
 from penstock.wire.records import Record
@@ -130,6 +131,31 @@ async def test_callers_that_fail_together_get_an_error_each(store: SqliteStore, 
     assert len({id(each) for each in outcomes}) == 3
 
 
+async def test_a_bug_reaches_its_caller_and_the_store_goes_on(store: SqliteStore, path: Path) -> None:
+    class Broken(list[Record]):
+        def __iter__(self) -> Iterator[Record]:
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        await store.write(Broken([message(0)]))
+
+    assert await store.write([message(0)]) == 1
+
+
+async def test_more_sessions_than_are_remembered_keep_their_numbers(store: SqliteStore, path: Path) -> None:
+    numbers = SessionNumbers(remembered=2)
+    await store.write([message(number, f"s{number}") for number in range(5)])
+
+    with closing(sqlite3.connect(path)) as connection:
+        numbers.begin(connection)
+        found = [numbers.of(connection, sessions) for sessions in (["s0", "s1"], ["s2", "s3", "s4"])]
+        numbers.commit()
+
+        assert [*found[0].values(), *found[1].values()] == [1, 2, 3, 4, 5]
+        assert list(numbers._known) == ["s3", "s4"]
+        assert numbers.of(connection, ["s0", "s4"]) == {"s0": 1, "s4": 5}
+
+
 async def test_a_cancelled_writer_disturbs_no_loop(store: SqliteStore, path: Path) -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
@@ -184,6 +210,21 @@ async def test_a_file_that_came_back_is_written_again(store: SqliteStore, path: 
     away.rename(path)
 
     assert await store.write([message(1)]) == 1
+
+
+async def test_a_file_that_was_replaced_is_written_with_its_own_session_numbers(store: SqliteStore, path: Path) -> None:
+    await store.write([message(0, "a"), message(1, "b")])
+    path.rename(path.with_name("away.db"))
+    path.with_name("p.db-wal").unlink()
+    path.with_name("p.db-shm").unlink()
+    other = open_sql(f"sqlite:///{path}")
+    await other.setup()
+    await other.write([message(2, "b"), message(3, "a")])
+    await other.close()
+
+    await store.write([message(4, "a")])
+
+    assert [each.session_id for each in stored_messages(path)] == ["b", "a", "a"]
 
 
 async def test_a_new_file_has_large_pages_and_a_log(store: SqliteStore, path: Path) -> None:
@@ -347,7 +388,8 @@ async def test_the_second_writer_checkpoints_only_when_the_first_is_gone(path: P
     first, second = (open_sql(f"sqlite:///{path}?wal_autocheckpoint=1") for _ in range(2))
     await first.setup()
     await first.write([message(1)])
-    await second.write([message(2)])
+    # More than the 1,000 pages after which SQLite would checkpoint by itself.
+    await second.write([message(2), message(4)._replace(content="x" * 9_000_000)])
     beside_the_first = path.read_bytes()
     await first.close()
     await second.write([message(3)])

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 
 import msgpack
 
-from penstock.producer.tasks import end_task
 from penstock.wire.entries import Commit, Letter
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.frames import decode_frame, encode
@@ -17,6 +16,7 @@ from penstock.wire.ids import format_id
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record
+from penstock.wire.tasks import end_task
 
 BAD = "refuse me"
 """The worker makes a dead letter of a message with this content."""

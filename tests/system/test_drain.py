@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import pytest
@@ -40,12 +41,29 @@ async def test_a_held_partition_is_left_to_its_owner(queue: Queue) -> None:
     assert await drain(site_of(queue, ListStore()), MESSAGES) is None
 
 
-async def test_a_worker_takes_no_more_than_its_share(queue: Queue) -> None:
+async def test_a_worker_that_stops_takes_nothing_more(queue: Queue) -> None:
     site = site_of(queue, ListStore())
     site.fleet.stopping.set()
 
-    with pytest.raises(Busy):
+    with pytest.raises(Busy, match="stopping"):
         await drain(site, MESSAGES)
+
+
+async def test_a_worker_takes_no_more_of_a_lane_than_its_share(queue: Queue) -> None:
+    fleet = site_of(queue, ListStore()).fleet
+    await queue.heartbeat("another", 10_000)
+    await fleet.beat()
+    assert fleet.share == 5, "half of 8 partitions, and one"
+
+    with contextlib.ExitStack() as held:
+        for _ in range(5):
+            held.enter_context(fleet.taking("messages"))
+        with pytest.raises(Busy, match="share is 5"), fleet.taking("messages"):
+            pass
+        with fleet.taking("logs"):
+            pass
+    with fleet.taking("messages"):
+        pass
 
 
 async def test_a_store_that_is_away_costs_nothing_but_time(queue: Queue) -> None:

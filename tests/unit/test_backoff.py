@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.worker.backoff import next_delay_s
+from penstock.wire.backoff import next_delay_s
 
 
 @given(st.integers(0, 10_000), st.integers(0, 2**32))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from penstock.producer import ProducerSettings
-from penstock.producer.line import MAX_PUSH_BYTES, retry_delay_s
+from penstock.producer.line import MAX_PUSH_BYTES
 from penstock.producer.receipt import Placed
 from penstock.wire.errors import ConfigMismatch, QueueRejected, QueueUnavailable
 from penstock.wire.keys import Partition, partition_of
@@ -218,13 +217,3 @@ async def test_giving_up_hands_over_what_is_left_encoded_and_in_order() -> None:
 
     assert [one.packed.endswith(content) for one, content in zip(left, (b"a", b"b"), strict=True)] == [True, True]
     assert buffer.records == buffer.bytes == 0
-
-
-def test_delays_double_up_to_the_cap_with_half_of_them_jitter() -> None:
-    rng = random.Random(3)
-    bounds = [(0.025, 0.05), (0.05, 0.1), (0.1, 0.2), (1, 2), (1, 2)]
-    for failures, (low, high) in zip((1, 2, 3, 10, 10_000), bounds, strict=True):
-        delays = [retry_delay_s(failures, 50, 2_000, rng) for _ in range(100)]
-
-        assert low <= min(delays) <= max(delays) <= high
-        assert len(set(delays)) > 50

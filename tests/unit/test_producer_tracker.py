@@ -9,10 +9,10 @@ import pytest
 
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.receipt import Placed
-from penstock.producer.tasks import end_task
 from penstock.producer.tracker import Envelope, Tracker
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.keys import Partition
+from penstock.wire.tasks import end_task
 
 A, B = Partition("messages", 0), Partition("logs", 1)
 

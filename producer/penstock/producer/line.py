@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,8 +14,6 @@ from penstock.wire.keys import Partition
 
 MAX_PUSH_BYTES = 1024 * 1024
 """The server appends a push in one go, for about a millisecond a megabyte; its other clients wait that long."""
-
-_MAX_DOUBLINGS = 30
 
 
 class Batch(NamedTuple):
@@ -73,10 +70,3 @@ class Line:
     def left(self) -> list[Entry]:
         """Every entry that is not confirmed."""
         return [*(self.batch.entries if self.batch else ()), *self.waiting]
-
-
-def retry_delay_s(failures: int, base_ms: float, cap_ms: float, rng: random.Random) -> float:
-    """Seconds to wait after that many failures in a row: doubling, capped, with half of it jitter."""
-    doublings = min(max(failures, 1) - 1, _MAX_DOUBLINGS)
-    ceiling = min(cap_ms, base_ms * (1 << doublings))
-    return ceiling * rng.uniform(0.5, 1.0) / 1000

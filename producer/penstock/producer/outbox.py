@@ -13,10 +13,10 @@ from penstock.producer.overflow import buffer_full
 from penstock.producer.receipt import Entry, Placed, Ticket
 from penstock.producer.sender import Sender
 from penstock.producer.settings import ProducerSettings
-from penstock.producer.tasks import end_task
 from penstock.producer.tracker import Tracker
 from penstock.wire.ids import from_us
 from penstock.wire.queue import Queue
+from penstock.wire.tasks import end_task
 
 _FIRST_TRY_S = 1.0
 """Starting waits this long to hear of a wrong setting; a queue that is away does not hold it up longer."""

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from penstock.producer.buffer import Buffer
-from penstock.producer.line import Batch, Line, retry_delay_s
+from penstock.producer.line import Batch, Line
 from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Entry, Placed
 from penstock.producer.settings import ProducerSettings
+from penstock.wire.backoff import next_delay_s
 from penstock.wire.entries import Push, Pushed
 from penstock.wire.errors import ConfigMismatch, PenstockError, QueueFull, QueueUnavailable
 from penstock.wire.frames import MAX_FRAME_BYTES
@@ -233,4 +234,4 @@ class Sender:
         self._failures, self.failure = 0, None
 
     def _delay_s(self, failures: int) -> float:
-        return retry_delay_s(failures, self._settings.retry_base_ms, self._settings.retry_cap_ms, self._rng)
+        return next_delay_s(failures, self._settings.retry_base_ms, self._settings.retry_cap_ms, self._rng)

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Placed
-from penstock.producer.tasks import end_task
 from penstock.wire.entries import position
 from penstock.wire.errors import PenstockError
 from penstock.wire.keys import Partition
+from penstock.wire.tasks import end_task
 
 FIRST_POLL_S, LONGEST_POLL_S = 0.003, 0.05
 """The poll slows down by half again each time that nothing has changed."""

@@ -24,8 +24,8 @@ DEFAULT_PARTITIONS = 8
 
 MAX_PARTITIONS = 256
 
-_SEEN_TTL_MS = 600_000
-"""How long a push can be recognised as repeated. A producer gives up on one answer after seconds."""
+_SEEN_TTL_MS = 6 * 3600 * 1000
+"""How long a push can be recognised as repeated. After a longer outage `accepted` may count records twice."""
 
 _PROBE_TTL_MS = 5_000
 

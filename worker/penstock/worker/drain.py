@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from penstock.stores.contract import Store
 from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
+from penstock.wire.backoff import next_delay_s
 from penstock.wire.entries import Commit, Entry, Lease
 from penstock.wire.errors import FrameTooNew, PenstockError, QueueUnavailable
 from penstock.wire.ids import new_id
 from penstock.wire.keys import Partition
 from penstock.wire.records import Record, StreamChunk
-from penstock.worker.backoff import next_delay_s
 from penstock.worker.batch import Batch, LogReader, decode
 from penstock.worker.lease import HeldLease, kept
 from penstock.worker.letters import LetterWriter
@@ -64,7 +64,7 @@ async def drain(site: Site, partition: Partition) -> Slice | None:
         LaneWaits: The store is away; the lease is given back, the failure is counted.
         QueueUnavailable: The lease runs out by itself.
     """
-    with site.fleet.taking():
+    with site.fleet.taking(partition.lane):
         lease = await site.queue.acquire(partition, site.config.lease_ms)
         if lease is None:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from penstock.wire.errors import PenstockError, QueueUnavailable
@@ -26,27 +27,29 @@ class Fleet:
         self.stopping = asyncio.Event()
         self._queue = queue
         self._alive = 1
-        self._held = 0
+        self._held: Counter[str] = Counter()
 
     @property
     def share(self) -> int:
-        """How many partitions this worker may hold at once."""
-        return math.ceil(len(self._queue.all_partitions()) / self._alive) + 1
+        """How many partitions of each lane this worker may hold at once. By lane, since one is often the busy one."""
+        return math.ceil(self._queue.partitions / self._alive) + 1
 
     @contextlib.contextmanager
-    def taking(self) -> Iterator[None]:
-        """Hold one partition more.
+    def taking(self, lane: str) -> Iterator[None]:
+        """Hold one partition of *lane* more.
 
         Raises:
             Busy: The share is used up, or the worker is stopping.
         """
-        if self.stopping.is_set() or self._held >= self.share:
-            raise Busy("stopping" if self.stopping.is_set() else f"holds {self._held} of {self.share} partitions")
-        self._held += 1
+        if self.stopping.is_set():
+            raise Busy("the worker is stopping")
+        if self._held[lane] >= self.share:
+            raise Busy(f"the worker holds {self._held[lane]} partitions of {lane}, its share is {self.share}")
+        self._held[lane] += 1
         try:
             yield
         finally:
-            self._held -= 1
+            self._held[lane] -= 1
 
     async def beat(self) -> None:
         """Say once that this worker lives."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from penstock.wire.entries import Lease
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.queue import Queue
+from penstock.wire.tasks import end_task
 
 
 class HeldLease:
@@ -41,9 +42,7 @@ async def kept(queue: Queue, lease: Lease, ttl_ms: int) -> AsyncIterator[HeldLea
     try:
         yield held
     finally:
-        keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
+        await end_task(keeper)
 
 
 async def _keep(queue: Queue, held: HeldLease, ttl_ms: int) -> None:

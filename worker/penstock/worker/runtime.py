@@ -31,6 +31,7 @@ from penstock.wire.errors import QueueUnavailable
 from penstock.wire.keys import Keys, Partition
 from penstock.wire.queue import MAX_PARTITIONS, Queue
 from penstock.wire.records import LANES
+from penstock.wire.tasks import end_task
 from penstock.worker.drain import LaneWaits, Slice, drain
 from penstock.worker.fleet import Busy, Fleet
 from penstock.worker.fullserver import FullServerDrains
@@ -142,8 +143,7 @@ class Foreman:
         site = self._site
         site.fleet.stopping.set()
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end_task(task)
         await site.fleet.leave()
         await site.stores.close()
         await site.queue.close()
