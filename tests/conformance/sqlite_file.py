@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.wire.records import LogEvent, Message
-from tests.conformance.sql_contract import Counts
+from tests.conformance.sql_records import Counts
 
 
 def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -40,6 +40,12 @@ def stored_logs(path: Path) -> list[LogEvent]:
 def session_counts(path: Path) -> dict[str, Counts]:
     sql = "SELECT id, message_count, first_message_at, last_message_at, last_message_id FROM sessions"
     return {row[0]: Counts(*row[1:]) for row in rows(path, sql)}
+
+
+def execute(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
 
 
 def locked_by_a_stranger(path: Path) -> Callable[[], None]:

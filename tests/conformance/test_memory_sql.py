@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from penstock.stores.memory.sql import open_sql
-from tests.conformance.sql_contract import Backend, Counts, SqlStoreConformance
+from tests.conformance.sql_contract import SqlStoreConformance
+from tests.conformance.sql_records import Backend, Counts
 
 
 class TestMemorySql(SqlStoreConformance):

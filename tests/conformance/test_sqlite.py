@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from penstock.stores.sqlite import open_sql
-from tests.conformance.sql_contract import Backend, SqlStoreConformance
+from tests.conformance.sql_contract import SqlStoreConformance
+from tests.conformance.sql_records import Backend
 from tests.conformance.sqlite_file import session_counts, stored_logs, stored_messages
 
 
