@@ -10,6 +10,7 @@ from penstock.stores.contract import Fence
 from penstock.stores.errors import StaleOwner, StoreRejected
 from penstock.stores.sessions import growth
 from penstock.stores.sqlfiles import statements
+from penstock.stores.sqlite.bulk import insert
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.wire.records import LogEvent, Message, Record, StreamChunk
 
@@ -49,8 +50,8 @@ def apply(connection: sqlite3.Connection, numbers: SessionNumbers, batch: Batch)
             raise StoreRejected("this store keeps no vectors; an embedding belongs to PENSTOCK_VECTOR_URL")
     return (
         _messages(connection, numbers, messages)
-        + _insert(connection, "insert_chunk", chunks)
-        + _insert(connection, "insert_log", logs)
+        + insert(connection, _SQL["insert_chunk"], chunks)
+        + insert(connection, _SQL["insert_log"], logs)
     )
 
 
@@ -94,9 +95,9 @@ def _insert_messages(connection: sqlite3.Connection, numbers: SessionNumbers, me
         else:
             with_metadata.append((m[0], m[1], number[m[2]], m[3], m[4], m[5]))
     return (
-        _insert(connection, "insert_plain_message", plain)
-        + _insert(connection, "insert_message_with_metadata", with_metadata)
-        + _insert(connection, "insert_message", whole)
+        insert(connection, _SQL["insert_plain_message"], plain)
+        + insert(connection, _SQL["insert_message_with_metadata"], with_metadata)
+        + insert(connection, _SQL["insert_message"], whole)
     )
 
 
@@ -117,15 +118,10 @@ def _merge_messages(connection: sqlite3.Connection, numbers: SessionNumbers, mes
         versions[message.id] = message.version
         taken += 1
     _insert_messages(connection, numbers, fresh.values())
-    _insert(connection, "replace_message", newer.values())
+    connection.executemany(_SQL["replace_message"], newer.values())
     return taken
 
 
 def _stored_versions(connection: sqlite3.Connection, ids: Iterable[bytes]) -> dict[bytes, int]:
     joined = b"".join(ids)
     return dict(connection.execute(_SQL["versions"], {"ids": joined, "count": len(joined) // 16}))
-
-
-def _insert(connection: sqlite3.Connection, statement: str, rows: Iterable[Sequence[Any]]) -> int:
-    """How many rows *statement* wrote."""
-    return max(0, connection.executemany(_SQL[statement], rows).rowcount)

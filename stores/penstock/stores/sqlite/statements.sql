@@ -1,4 +1,5 @@
 -- Writing: positions are the fields of the record, in wire order (`penstock.wire.records`).
+-- `sqlite/bulk.py` repeats the row of values of an INSERT, which is why its values have no numbers.
 
 -- name: insert_message
 -- The first write of an id wins; the row count tells whether all were new. CAST, since JSON of a BLOB is refused.
@@ -7,21 +8,21 @@ INSERT INTO messages (
     from_user_name, to_user_id, channel_id, thread_id, bot_user_id, engine_session_id, engine_namespace,
     provider_session_id, provider_type, updated_at, deleted_at, state, version, normalised
 ) VALUES (
-    ?1, ?2, ?3, ?4, ?5, CAST(?6 AS TEXT), ?7, ?8, ?9, ?10,
-    ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-    ?18, ?19, ?20, ?21, ?22, ?23, ?24
+    ?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?
 )
 ON CONFLICT (id) DO NOTHING;
 
 -- name: insert_plain_message
 -- Most messages have no more than this, and Python's driver spends 0.25 us on each NULL it is given to bind.
 INSERT INTO messages (id, created_at, session_no, role, content, version, normalised)
-VALUES (?1, ?2, ?3, ?4, ?5, 0, 0)
+VALUES (?, ?, ?, ?, ?, 0, 0)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: insert_message_with_metadata
 INSERT INTO messages (id, created_at, session_no, role, content, metadata, version, normalised)
-VALUES (?1, ?2, ?3, ?4, ?5, CAST(?6 AS TEXT), 0, 0)
+VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), 0, 0)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: replace_message
@@ -65,12 +66,12 @@ ON CONFLICT (id) DO UPDATE SET
 SELECT no FROM sessions WHERE id = ?1;
 
 -- name: insert_chunk
-INSERT INTO chunks (stream_id, seq, chunks, text, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+INSERT INTO chunks (stream_id, seq, chunks, text, created_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (stream_id, seq) DO NOTHING;
 
 -- name: insert_log
 INSERT INTO logs (id, created_at, level, event, message, agent_id, task_id, data, normalised)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, CAST(?8 AS TEXT), ?9)
+VALUES (?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), ?)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: fence
