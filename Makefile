@@ -24,9 +24,8 @@ demo: $(VENV)/all.stamp ## Agents stream conversations through a real queue into
 	@$(BIN)/penstock demo $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## Run every benchmark; ARGS='...' goes to each
-	@set -e; for each in $$(grep -l '__main__' benchmarks/*.py); do \
-		name=$$(basename "$$each" .py); echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" $(ARGS); done
+bench: $(VENV)/dev.stamp ## Run every benchmark, write benchmarks/results.md (3 minutes)
+	@$(BIN)/python -m benchmarks
 
 # -- check it -----------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Into SQLite: Penstock against the bare driver and against one arq job a record, in one run.
 
-python -m benchmarks.drain [--records 50000] [--runs 3]
+python -m benchmarks.drain [--records 150000] [--runs 3]
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ async def one_job_a_record(folder: Path, url: str, records: int) -> float:
 def main() -> None:
     """Print the table."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--records", type=int, default=50_000)
+    arguments.add_argument("--records", type=int, default=150_000)
     arguments.add_argument("--runs", type=int, default=3)
     given = arguments.parse_args()
     results: dict[str, list[float]] = {"bare": [], "backlog": [], "end to end": [], "arq": []}

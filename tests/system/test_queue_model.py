@@ -103,7 +103,7 @@ class QueueMachine(RuleBasedStateMachine):
             raise AssertionError("a full partition took more")
         wanted = self.ring()
         pushed = self.run(sender.push(*sizes))
-        entries = self.run(self.queue.read(WHERE, 100, after=self.log[-1][0] if self.log else "-"))
+        entries = self.run(self.queue.read(WHERE, 100, after=self.log[-1][0] if self.log else "0-0"))
         assert [entry.records for entry in entries] == sizes
         assert pushed == Pushed(wanted, entries[-1].id)
         self.log += [(entry.id, entry.records) for entry in entries]

@@ -161,11 +161,10 @@ class Queue:
         generation, fails = await self.scripts.run("release", keys, [lease.epoch, "retry" if failed else "done"])
         return generation, fails
 
-    async def read(self, partition: Partition, count: int, after: str = "-") -> list[Entry]:
-        """At most *count* entries from the head of the log, or from after entry id *after*."""
-        start = after if after == "-" else f"({after}"
+    async def read(self, partition: Partition, count: int, after: str = "0-0") -> list[Entry]:
+        """At most *count* entries of the log after entry id *after*."""
         with self.scripts.translated():
-            reply = await self.client.xrange(self.keys.log(partition), min=start, count=count)
+            reply = await self.client.xrange(self.keys.log(partition), min=f"({after}", count=count)
         return [Entry(text_of(at), fields[b"f"], int(fields[b"n"])) for at, fields in reply]
 
     async def wait(self, partition: Partition, after: str, timeout_ms: int) -> bool:

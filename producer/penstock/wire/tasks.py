@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 _AGAIN_S = 0.05
 
 
-async def end_task(task: asyncio.Task[None]) -> None:
+async def end_task(task: asyncio.Task[Any]) -> None:
     """Cancel *task* until it has ended.
 
     Once is not enough: before Python 3.12 `asyncio.wait_for`, through which redis-py writes, swallows a

@@ -16,15 +16,15 @@ def growth(messages: Iterable[Message], into: dict[str, list[Any]] | None = None
     """
     grown: dict[str, list[Any]] = {} if into is None else into
     for message in messages:
-        at, row = message.created_at_us, grown.get(message.session_id)
+        # By place, not by name: this runs once for each message that is ever stored.
+        message_id, at, session = message[:3]
+        row = grown.get(session)
         if row is None:
-            grown[message.session_id] = [
-                message.session_id, message.user_id, message.platform, 1, at, at, message.id,
-            ]  # fmt: skip
+            grown[session] = [session, message.user_id, message.platform, 1, at, at, message_id]
             continue
         row[3] += 1
-        if at > row[5] or (at == row[5] and message.id > row[6]):
-            row[5], row[6] = at, message.id
+        if at > row[5] or (at == row[5] and message_id > row[6]):
+            row[5], row[6] = at, message_id
         elif at < row[4]:
             row[4] = at
         if row[1] is None:

@@ -54,11 +54,13 @@ def decode(entries: Sequence[Entry]) -> Batch:
 
 
 class LogReader:
-    """Reads a log from its head, in prefixes of bounded size. Entries it has read wait for the next prefix."""
+    """Reads a log once, from its head on, in prefixes of bounded size."""
 
-    __slots__ = ("_config", "_count", "_partition", "_queue", "_waiting")
+    __slots__ = ("_config", "_count", "_partition", "_queue", "_waiting", "position")
 
     def __init__(self, queue: Queue, partition: Partition, config: WorkerConfig) -> None:
+        self.position = "0-0"
+        """Id of the last entry that was read."""
         self._queue = queue
         self._partition = partition
         self._config = config
@@ -68,7 +70,8 @@ class LogReader:
     async def next_prefix(self) -> list[Entry]:
         """The next entries, at most `batch_records` and `batch_bytes` unless one frame is larger; empty at the end."""
         if not self._waiting:
-            self._waiting = await self._queue.read(self._partition, self._count)
+            self._waiting = await self._queue.read(self._partition, self._count, self.position)
+            self.position = self._waiting[-1].id if self._waiting else self.position
         taken = self._cut()
         prefix, self._waiting = self._waiting[:taken], self._waiting[taken:]
         self._adapt(prefix)

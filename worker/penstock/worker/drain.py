@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from penstock.stores.contract import Store
 from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
 from penstock.wire.backoff import next_delay_s
-from penstock.wire.entries import Commit, Entry, Lease
+from penstock.wire.entries import Commit, Lease
 from penstock.wire.errors import FrameTooNew, PenstockError, QueueUnavailable
 from penstock.wire.ids import new_id
 from penstock.wire.keys import Partition
 from penstock.wire.records import Record, StreamChunk
+from penstock.wire.tasks import end_task
 from penstock.worker.batch import Batch, LogReader, decode
 from penstock.worker.lease import HeldLease, kept
 from penstock.worker.letters import LetterWriter
@@ -118,18 +119,32 @@ class _SliceRun:
         self._suspect = held.lease.stall >= _SUSPECT_STALLS
 
     async def run(self) -> None:
+        """Settle batch after batch until the slice is over or the log stays empty. The next one is read meanwhile."""
         clock = asyncio.get_running_loop().time
         end = clock() + self._site.config.slice_ms / 1000
-        await self._settle(await self._log.next_prefix())
-        while clock() < end and not self._site.fleet.stopping.is_set():
-            entries = await self._log.next_prefix()
-            if entries:
-                await self._settle(entries)
-            elif not await self._site.queue.wait(self._partition, "0-0", self._site.config.linger_ms):
+        batch = await self._next()
+        while True:
+            ahead = asyncio.create_task(self._next() if batch.records else self._awaited())
+            try:
+                await self._settle(batch)
+                if clock() >= end or self._site.fleet.stopping.is_set():
+                    return
+                following = await ahead
+            finally:
+                await _abandon(ahead)
+            if not (batch.records or following.records):
                 return
+            batch = following
 
-    async def _settle(self, entries: Sequence[Entry]) -> None:
-        batch = decode(entries)
+    async def _next(self) -> Batch:
+        return decode(await self._log.next_prefix())
+
+    async def _awaited(self) -> Batch:
+        """The next batch, waited for as long as a drain lingers."""
+        await self._site.queue.wait(self._partition, self._log.position, self._site.config.linger_ms)
+        return await self._next()
+
+    async def _settle(self, batch: Batch) -> None:
         streams = await self._desk.settle(batch.chunks) if self._desk else Settlement()
         records: list[Record] = [*batch.items, *streams.messages]
         if self._site.config.stream_policy == "all_chunks":
@@ -189,6 +204,13 @@ class _SliceRun:
         self._moved.records += commit.records
         self._moved.stored += commit.stored
         self._moved.dead += commit.dead
+
+
+async def _abandon(ahead: asyncio.Task[Batch]) -> None:
+    """End the task. What it has read lies in the log still, and an error in it will be met again."""
+    await end_task(ahead)
+    if not ahead.cancelled():
+        ahead.exception()
 
 
 def _weight(record: Record, batch: Batch, streams: Settlement) -> int:

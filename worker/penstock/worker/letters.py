@@ -20,6 +20,7 @@ UNDECODABLE = "undecodable"
 """Error kind: the log's entry is no frame; the letter holds its bytes."""
 
 _MAX_REASON_CHARS = 500
+_VERSION = version("penstock")
 
 
 class LetterWriter:
@@ -34,7 +35,7 @@ class LetterWriter:
             "first_at_ms": now_ms,
             "last_at_ms": now_ms,
             "worker": worker_id,
-            "version": version("penstock"),
+            "version": _VERSION,
         }
 
     def refused(self, refused: Refused, records: int) -> Letter:

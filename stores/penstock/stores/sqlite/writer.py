@@ -17,8 +17,11 @@ from penstock.stores.sqlite.connection import WritingConnection
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.wire.records import Record
 
-_GROUP_RECORDS = 5_000
-"""A transaction takes no further batch beyond this. Larger ones are no faster and make the first one wait."""
+_GROUP_RECORDS = 20_000
+"""A transaction takes no further batch beyond this, which bounds how long the first one waits: about 150 ms.
+
+Each commit is an fsync and writes the pages of the indexes again: 94,000 messages/s with 5,000, 111,000 with 20,000
+(8 drains, 300,000 messages, medians of two)."""
 
 
 class _Job(NamedTuple):
