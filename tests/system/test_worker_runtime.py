@@ -83,13 +83,15 @@ async def test_two_workers_share_the_partitions(system: System) -> None:
         system.start_worker()
     try:
         await system.workers_alive(2)
-        await send(system, 3_000)
-        await system.drained()
+        logs = [system.folder / f"worker-{n}.log" for n in range(2)]
+        async with asyncio.timeout(30):
+            while not all('"slice"' in log.read_text() for log in logs):
+                await send(system, 200)
+        counts = await system.drained()
     finally:
         system.stop()
 
-    logs = [(system.folder / f"worker-{n}.log").read_text() for n in range(2)]
-    assert all('"slice"' in log for log in logs)
+    assert counts.balanced
 
 
 async def test_a_worker_with_a_wrong_url_says_what_to_do(system: System) -> None:

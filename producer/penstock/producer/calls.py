@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -19,7 +20,7 @@ from penstock.wire.ids import RisingClock, new_id
 R = TypeVar("R", bound=Ticket)
 
 
-class Calls(Generic[R]):
+class Calls(ABC, Generic[R]):
     """Plain calls that touch memory only. What they were given may be changed afterwards.
 
     All raise `InvalidRecord` (field, value, limit) or `RecordTooLarge`, and then have taken nothing;
@@ -33,9 +34,9 @@ class Calls(Generic[R]):
         self._producer_id = new_id().hex()
         self._streams: weakref.WeakSet[StreamWriter[R]] = weakref.WeakSet()
 
+    @abstractmethod
     def _ticket(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
         """A receipt of this producer's kind."""
-        raise NotImplementedError
 
     def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
         ticket = self._ticket(record_id, lane, key, packed)

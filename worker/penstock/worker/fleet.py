@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from penstock.wire.errors import PenstockError, QueueUnavailable
 from penstock.wire.queue import Queue
 
-HEARTBEAT_TTL_MS = 15_000
+HEARTBEAT_TTL_MS = 5_000
 """A worker that died is counted for this long. Only the shares of the others depend on it."""
+
+_BEAT_S = 1.0
+"""A new worker is noticed within this."""
 
 
 class Busy(PenstockError):
@@ -60,7 +63,7 @@ class Fleet:
         while True:
             with contextlib.suppress(QueueUnavailable):
                 await self.beat()
-            await asyncio.sleep(HEARTBEAT_TTL_MS / 3000)
+            await asyncio.sleep(_BEAT_S)
 
     async def leave(self) -> None:
         """Say goodbye, so that the others' shares grow at once."""

@@ -42,7 +42,6 @@ from penstock.worker.sweeper import forgotten
 
 _log = structlog.get_logger("penstock.worker")
 
-_BUSY_DEFER_S = 0.2
 _FOREVER = 10**9
 """Tries: a drain is data-free, so arq must never give up on one."""
 _MOST_DRAINS = len(LANES) * MAX_PARTITIONS
@@ -162,7 +161,8 @@ class Foreman:
         try:
             moved = await drain(self._require(), partition)
         except Busy as exc:
-            raise Retry(defer=_BUSY_DEFER_S) from exc
+            # Not deferred: the next to look is another worker, and deferring would hide the job from it as well.
+            raise Retry from exc
         except LaneWaits as exc:
             _log.warning(
                 "lane waits", partition=str(partition), failures=exc.failures, delay_s=exc.delay_s, reason=exc.reason

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiosqlite
 
 from penstock.stores import surface
 from penstock.stores.contract import Partial
-from penstock.stores.errors import StoreUnavailable
+from penstock.stores.errors import StoreError, StoreUnavailable
 from penstock.stores.rows import LogQuery, MessageQuery, Session, SessionQuery, StoredLog, StoredMessage
 from penstock.stores.sqlite import questions
 from penstock.stores.sqlite.questions import Question
@@ -27,7 +28,7 @@ class SqliteReading:
     def __init__(self, settings: SqliteSettings) -> None:
         self._settings = settings
         self._connection: aiosqlite.Connection | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[aiosqlite.Connection] | None = None
         self._closed = False
 
     async def message(self, message_id: bytes) -> StoredMessage | None:
@@ -72,10 +73,10 @@ class SqliteReading:
     async def close(self) -> None:
         """Finish the question that runs, then close. Later questions are refused."""
         self._closed = True
-        async with self._opening:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                await connection.close()
+        opening, self._opening, self._connection = self._opening, None, None
+        if opening is not None:
+            with suppress(StoreError):  # it was never opened
+                await (await asyncio.shield(opening)).close()
 
     async def _ask(self, question: Question) -> Sequence[Any]:
         connection = self._connection or await self._open()
@@ -88,12 +89,16 @@ class SqliteReading:
         return number
 
     async def _open(self) -> aiosqlite.Connection:
-        async with self._opening:
-            if self._closed:
-                raise StoreUnavailable(f"the store of {self._settings.path} is closed")
-            if self._connection is None:
-                self._connection = await self._connect()
-            return self._connection
+        """The connection. Opening it goes on when its caller is cancelled, or aiosqlite's thread would lose it."""
+        if self._closed:
+            raise StoreUnavailable(f"the store of {self._settings.path} is closed")
+        opening = self._opening = self._opening or asyncio.create_task(self._connect())
+        try:
+            self._connection = await asyncio.shield(opening)
+        except StoreError:
+            self._opening = None
+            raise
+        return self._connection
 
     async def _connect(self) -> aiosqlite.Connection:
         path = self._settings.path
