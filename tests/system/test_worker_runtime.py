@@ -79,6 +79,7 @@ async def test_a_terminated_worker_hands_over_within_half_a_second(system: Syste
 
 
 async def test_two_workers_share_the_partitions(system: System) -> None:
+    system.settings["PENSTOCK_SLICE_MS"] = "300"
     for _ in range(2):
         system.start_worker()
     try:
