@@ -81,7 +81,7 @@ class OneStore(Stores):
 
 
 def site_of(queue: Queue, store: ListStore, **settings: Any) -> Site:
-    config = WorkerConfig(namespace=queue.keys.namespace, **{"linger_ms": 1, "lease_ms": 2_000, **settings})
+    config = WorkerConfig(namespace=queue.keys.namespace, **{"drain_linger_ms": 1, "lease_ms": 2_000, **settings})
     stores = OneStore(store)
     return Site(config=config, queue=queue, stores=stores, fleet=Fleet(queue, "w1"), rng=random.Random(1))
 

@@ -11,7 +11,7 @@ import pytest
 from penstock.stores.errors import StoreRejected, StoreUnavailable
 from penstock.wire.entries import Commit, Push
 from penstock.wire.errors import QueueUnavailable
-from penstock.wire.frames import Frame
+from penstock.wire.frames import Frame, encode, frame_of
 from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record
 from penstock.worker.drain import LaneWaits, drain
@@ -129,6 +129,29 @@ async def test_a_frame_from_a_newer_producer_waits_for_an_upgraded_worker(queue:
         await drain(site_of(queue, ListStore()), MESSAGES)
 
     assert (await total(queue)).pending == 1
+
+
+async def test_what_only_a_foreign_producer_sends_blocks_its_partition_alone(queue: Queue) -> None:
+    sender = Sender(queue)
+    (chunk,) = sender.chunks([], end="evaporated")
+    await sender.push(chunk)
+
+    with pytest.raises(LaneWaits):
+        await drain(site_of(queue, ListStore()), MESSAGES)
+
+    counts = await total(queue)
+    assert (counts.pending, counts.leased, counts.balanced) == (1, 0, True)
+
+
+async def test_an_entry_that_counts_for_nothing_is_settled_all_the_same(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    await queue.push([Push(MESSAGES, "q", 1, [frame_of([encode(sender.message("hello"))], count=0)])], 100)
+
+    moved = await drain(site_of(queue, store), MESSAGES)
+
+    assert moved is not None
+    assert moved.generation == 0
+    assert [message.content for message in store.messages()] == ["hello"]
 
 
 async def test_crash_between_write_and_commit_loses_nothing(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

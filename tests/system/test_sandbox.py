@@ -63,6 +63,28 @@ async def test_the_child_writes_to_the_real_store_and_repeats_harmlessly(tmp_pat
     await store.close()
 
 
+async def test_the_child_writes_while_the_worker_has_the_store_open(
+    tmp_path: Path, queue: Queue, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What the child's libraries say, such as the warning of a second writer, must not get into its answer."""
+    url = f"sqlite:///{tmp_path}/penstock.db"
+    store = sql_store(url)
+    await store.setup()
+    try:
+        assert await Sandbox("sql", url).write([Sender(queue).message()]) == 1
+    finally:
+        await store.close()
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("outside", ["SIGTERM", "SIGINT", "SIGHUP"])
+async def test_a_child_that_was_ended_from_outside_blames_nobody(queue: Queue, outside: str) -> None:
+    ended = (sys.executable, "-c", f"import os, signal; os.kill(os.getpid(), signal.{outside})")
+
+    with pytest.raises(StoreUnavailable):
+        await Sandbox("sql", "sqlite:///unused.db", ended).write([Sender(queue).message()])
+
+
 async def test_the_childs_refusals_are_the_stores_own(tmp_path: Path, queue: Queue) -> None:
     vectors_only = Sandbox("vector", f"lancedb:///{tmp_path}/vectors")
     nowhere = Sandbox("sql", "sqlite:////proc/nowhere/penstock.db")

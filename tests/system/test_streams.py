@@ -12,6 +12,7 @@ from penstock.stores.errors import StoreRejected
 from penstock.wire.queue import Queue
 from penstock.wire.records import MAX_RECORD_BYTES, Record, StreamChunk
 from penstock.worker.drain import drain
+from penstock.worker.merge import fold, to_message
 from tests.system.drain_support import MESSAGES, ListStore, Sender, site_of, total
 
 
@@ -130,6 +131,89 @@ async def test_more_streams_than_the_bound_lose_no_text(queue: Queue) -> None:
     assert [(m.content, m.state) for m in store.messages()] == expected
     counts = await total(queue)
     assert (counts.pending, counts.open_streams, counts.balanced) == (0, 0, True)
+
+
+async def test_a_stream_opened_again_under_its_id_is_stored_as_its_last_opening(queue: Queue) -> None:
+    """A program that dies in the middle of its work and repeats it cuts its chunks elsewhere."""
+    store, sender = ListStore(), Sender(queue)
+    first = sender.chunks(["0 1 2 3 4 "], end=None)
+    second = [chunk._replace(stream_id=first[0].stream_id) for chunk in sender.chunks(["0 1 ", "2 3 4 5 ", "6 7 "])]
+    site = site_of(queue, store)
+    await sender.push(*first)
+    await drain(site, MESSAGES)
+    await sender.push(*second)
+    await drain(site, MESSAGES)
+
+    assert [(m.content, m.state) for m in store.messages()] == [("0 1 2 3 4 5 6 7 ", None)]
+    counts = await total(queue)
+    assert (counts.stored, counts.pending, counts.balanced) == (5, 0, True)
+
+
+async def test_a_whole_repeat_replaces_a_longer_part(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    first = sender.chunks(list("abcdefghij"), end="interrupted")
+    second = [chunk._replace(stream_id=first[0].stream_id) for chunk in sender.chunks(["abc", "def", "ghijkl"])]
+    site = site_of(queue, store)
+    await sender.push(*first)
+    await drain(site, MESSAGES)
+    await sender.push(*second)
+    await drain(site, MESSAGES)
+
+    assert [(m.content, m.state) for m in store.messages()] == [("abcdefghijkl", None)]
+
+
+async def test_a_long_stream_that_was_interrupted_goes_on(queue: Queue) -> None:
+    """The text that the store has is one chunk in the buffer, and may be larger than a record."""
+    store, sender = ListStore(), Sender(queue)
+    texts = ["x" * 5_000_000, "y" * 5_000_000, "z", "!"]
+    chunks = sender.chunks(texts)
+    site = site_of(queue, store)
+    real_now = site.now_ms
+    for chunk in chunks[:2]:
+        await sender.push(chunk)
+    await drain(site, MESSAGES)
+    site.now_ms = lambda: real_now() + site.config.stream_timeout_ms + 1
+    await drain(site, MESSAGES)
+    site.now_ms = real_now
+    for chunk in chunks[2:]:
+        await sender.push(chunk)
+        await drain(site, MESSAGES)
+
+    assert [(m.content, m.state) for m in store.messages()] == [("".join(texts), None)]
+
+
+async def test_a_refused_view_of_an_open_stream_is_no_dead_letter(queue: Queue) -> None:
+    """Its text is in the buffer still; the message that comes is what may be refused."""
+
+    def refuse_views(records: Sequence[Record]) -> None:
+        if any(getattr(record, "state", None) == "streaming" for record in records):
+            raise StoreRejected("no views here")
+
+    store, sender = ListStore(before=refuse_views), Sender(queue)
+    site = site_of(queue, store, stream_policy="snapshots", stream_snapshot_ms=0)
+    for chunk in sender.chunks(["a", "b"]):
+        await sender.push(chunk)
+        await drain(site, MESSAGES)
+
+    assert [(m.content, m.state) for m in store.messages()] == [("ab", None)]
+    counts = await total(queue)
+    assert (counts.stored, counts.dead, counts.pending, counts.balanced) == (3, 0, 0, True)
+
+
+async def test_a_beginning_that_comes_back_from_the_dead_is_put_before_its_end(queue: Queue) -> None:
+    """The interrupted head was refused and is replayed after the tail has come."""
+    store, sender = ListStore(), Sender(queue)
+    chunks = sender.chunks(["a", "b"])
+    site = site_of(queue, store)
+    await sender.push(*chunks[1:])
+    await drain(site, MESSAGES)
+    head = to_message(fold(chunks[:1]), "interrupted")
+    await store.write([head])
+    real_now = site.now_ms
+    site.now_ms = lambda: real_now() + 25 * 3600 * 1000
+    await drain(site, MESSAGES)
+
+    assert [m.content for m in store.messages()] == ["ab"]
 
 
 async def test_snapshots_show_the_text_so_far(queue: Queue) -> None:

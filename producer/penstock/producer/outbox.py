@@ -104,6 +104,8 @@ class Outbox:
 
     async def flush(self, until: Until, timeout_s: float | None) -> None:
         """See `Producer.flush`."""
+        if until not in ("queued", "stored"):
+            raise ValueError(f"until is {until!r}; queued or stored is needed")
         if self._stopped:
             raise ProducerClosed("the producer is closed; flush inside its `with` block")
         entries = self.sender.outstanding()

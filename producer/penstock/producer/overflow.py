@@ -10,15 +10,14 @@ from typing import Any, Protocol
 from penstock.producer.buffer import Buffer, SharedBuffer
 from penstock.producer.errors import BufferFull, RecordDropped
 from penstock.producer.receipt import Entry
+from penstock.wire.logs import logger
 
 _LOG_EVERY_S = 1.0
 
 
 def producer_log() -> Any:
-    """The producer's structlog logger."""
-    import structlog  # noqa: PLC0415 - costs 50 to 100 ms, and most producers never log
-
-    return structlog.get_logger("penstock.producer")
+    """Where the producer says what it has to."""
+    return logger("penstock.producer")
 
 
 class Overflow(Protocol):

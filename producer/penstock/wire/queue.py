@@ -29,8 +29,8 @@ _SEEN_TTL_MS = 6 * 3600 * 1000
 
 _PROBE_TTL_MS = 5_000
 
-_WALKED_ENTRIES = 16
-"""`counts` counts this many log entries one by one; at 256 KB each the server copies 4 MB at most."""
+_WALKED_ENTRIES = 4
+"""`counts` counts this many log entries one by one: 1 MB for the server to copy, or 32 where each is a large record."""
 
 
 class Queue:

@@ -10,6 +10,8 @@ from penstock.cli.exits import Code
 from penstock.cli.ledger import Audit
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
 
+_ADDS_UP = "It adds up: accepted = stored + pending + dead (the purged among them), in every lane."
+
 
 def audit(json: Json = False, redis_url: RedisUrl = REDIS_URL, namespace: Namespace = NAMESPACE) -> None:
     """Check that accepted = stored + pending + dead.
@@ -30,11 +32,13 @@ def show_audit(seen: Audit) -> None:
     """The audit for people."""
     lanes = seen.lanes()
     wrong = {where.lane for where, counts in seen.partitions.items() if not counts.balanced}
-    columns = ["lane", "accepted", "stored", "pending", "dead", "purged"]
+    columns = ["lane", "accepted", "stored", "pending", "dead", "purged of them"]
     rows = [[lane, *counts.values(), _verdict(lane not in wrong)] for lane, counts in lanes.items()]
     print_table([*columns, "adds up"], rows, columns[1:])
     if seen.balanced:
-        console().print("It adds up: accepted = stored + pending + dead, in every lane.", style="green")
+        console().print(
+            "It adds up: accepted = stored + pending + dead (the purged among them), in every lane.", style="green"
+        )
     for fault in seen.faults():
         complain(fault)
 

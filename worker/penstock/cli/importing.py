@@ -107,11 +107,13 @@ class _Carrier:
         bar, number = self._progress.add_task(file.name), 0
         try:
             with file.open("rb") as raw, _unpacked(raw) as lines:
-                self._progress.update(bar, total=os.fstat(raw.fileno()).st_size)
+                seekable = raw.seekable()  # a pipe has no size and no place in it
+                self._progress.update(bar, total=os.fstat(raw.fileno()).st_size if seekable else None)
                 for number, line in enumerate(lines, 1):
                     if line.strip():
                         await self._line(f"{file}:{number}", line)
-                    self._progress.update(bar, completed=raw.tell())
+                    if seekable:
+                        self._progress.update(bar, completed=raw.tell())
         except (OSError, EOFError, zlib.error) as exc:
             self._refuse(f"{file}:{number + 1}", f"the file cannot be read on: {exc}")
 

@@ -33,7 +33,7 @@ def worker(
     """Move records from the queue to their stores.
 
     Runs until SIGTERM or Ctrl-C; several workers share the work. Every other setting is an environment variable
-    PENSTOCK_<NAME>; docs/design.md lists them.
+    PENSTOCK_<NAME>; docs/operating.md lists them.
     """
     from penstock.worker import WorkerConfig, run_worker  # noqa: PLC0415 - arq is slow to load
 

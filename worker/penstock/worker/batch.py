@@ -13,8 +13,8 @@ from penstock.wire.queue import Queue
 from penstock.wire.records import Record, StreamChunk
 from penstock.worker.settings import WorkerConfig
 
-_MAX_READ = 1_000
-"""Entries asked for at once, however small they are."""
+_MAX_READ = 128
+"""Entries asked for at once, however small they are: the next ones may each be a record of 8 MB."""
 
 
 @dataclass(slots=True)
@@ -92,4 +92,4 @@ class LogReader:
             records = max(1, sum(entry.records for entry in prefix))
             size = max(1, sum(len(entry.frame) for entry in prefix))
             fill = min(self._config.batch_records / records, self._config.batch_bytes / size)
-            self._count = max(1, min(_MAX_READ, round(len(prefix) * fill)))
+            self._count = max(1, min(_MAX_READ, 2 * self._count, round(len(prefix) * fill)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import structlog
 
 from penstock.stores.contract import Store
 from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
@@ -29,6 +31,8 @@ _SUSPECT_STALLS = 2
 _COMMIT_PAUSE_S = 0.05
 
 STREAM_LANE = "messages"
+
+_log = structlog.get_logger("penstock.worker")
 
 
 class LaneWaits(PenstockError):
@@ -66,15 +70,17 @@ async def drain(site: Site, partition: Partition) -> Slice | None:
         QueueUnavailable: The lease runs out by itself.
     """
     with site.fleet.taking(partition.lane):
+        began = asyncio.get_running_loop().time()
         lease = await site.queue.acquire(partition, site.config.lease_ms)
         if lease is None:
             return None
         try:
-            return await _owned(site, lease)
+            return await _owned(site, lease, began)
         except StaleOwner as exc:
             # Either a newer owner exists, or the queue server lost epochs in a failover and ours is too low.
+            began = asyncio.get_running_loop().time()
             again = await _reacquire(site, lease, exc.seen)
-            return None if again is None else await _owned(site, again)
+            return None if again is None else await _owned(site, again, began)
 
 
 async def _reacquire(site: Site, lease: Lease, floor: int) -> Lease | None:
@@ -84,9 +90,9 @@ async def _reacquire(site: Site, lease: Lease, floor: int) -> Lease | None:
     return await site.queue.acquire(lease.partition, site.config.lease_ms, floor)
 
 
-async def _owned(site: Site, lease: Lease) -> Slice:
+async def _owned(site: Site, lease: Lease, began: float) -> Slice:
     moved = Slice()
-    async with kept(site.queue, lease, site.config.lease_ms) as held:
+    async with kept(site.queue, lease, site.config.lease_ms, began) as held:
         try:
             store = await site.stores.of(lease.partition.lane)
             await _SliceRun(site, store, held, moved).run()
@@ -94,6 +100,12 @@ async def _owned(site: Site, lease: Lease) -> Slice:
             return moved
         except (StoreUnavailable, StoreRejected, FrameTooNew) as exc:
             # Refused records are dead letters by now: what is rejected here is the store's schema, in its setup.
+            raise await _give_up(site, lease, exc) from exc
+        except (StaleOwner, QueueUnavailable):
+            raise
+        except Exception as exc:
+            # A bug, or a record that only a foreign producer sends. Retried, it blocks its partition alone.
+            _log.exception("drain failed", partition=str(lease.partition))
             raise await _give_up(site, lease, exc) from exc
         moved.generation = max(0, (await site.queue.release(lease))[0])
         return moved
@@ -115,8 +127,10 @@ class _SliceRun:
         self._moved = moved
         self._partition = held.lease.partition
         self._desk = StreamDesk(site, store, self._partition) if self._partition.lane == STREAM_LANE else None
-        self._log = LogReader(site.queue, self._partition, site.config)
         self._suspect = held.lease.stall >= _SUSPECT_STALLS
+        # While suspect a frame at a time, so that each commit keeps what the search for the killer has found.
+        config = replace(site.config, batch_records=1) if self._suspect else site.config
+        self._log = LogReader(site.queue, self._partition, config)
 
     async def run(self) -> None:
         """Settle batch after batch until the slice is over or the log stays empty. The next one is read meanwhile."""
@@ -124,7 +138,7 @@ class _SliceRun:
         end = clock() + self._site.config.slice_ms / 1000
         batch = await self._next()
         while True:
-            ahead = asyncio.create_task(self._next() if batch.records else self._awaited())
+            ahead = asyncio.create_task(self._next() if batch.last_id else self._awaited())
             try:
                 await self._settle(batch)
                 if clock() >= end or self._site.fleet.stopping.is_set():
@@ -132,7 +146,7 @@ class _SliceRun:
                 following = await ahead
             finally:
                 await _abandon(ahead)
-            if not (batch.records or following.records):
+            if not (batch.last_id or following.last_id):
                 return
             batch = following
 
@@ -141,7 +155,7 @@ class _SliceRun:
 
     async def _awaited(self) -> Batch:
         """The next batch, waited for as long as a drain lingers."""
-        await self._site.queue.wait(self._partition, self._log.position, self._site.config.linger_ms)
+        await self._site.queue.wait(self._partition, self._log.position, self._site.config.drain_linger_ms)
         return await self._next()
 
     async def _settle(self, batch: Batch) -> None:
@@ -149,7 +163,7 @@ class _SliceRun:
         records: list[Record] = [*batch.items, *streams.messages]
         if self._site.config.stream_policy == "all_chunks":
             records.extend(batch.chunks)
-        if not (batch.records or streams.changes):
+        if not (batch.last_id or streams.changes):
             return
         refused = await write_or_refuse(records, self._writer())
         # Write first, trim second. A crash between the two delivers again what is stored, and ids make that
@@ -174,7 +188,11 @@ class _SliceRun:
         lease = self._held.lease
         letters = LetterWriter(self._partition, self._site.fleet.worker_id, 1 + lease.fails, self._site.now_ms())
         buried = [letters.undecodable(entry, reason) for entry, reason in batch.corrupt]
-        buried += [letters.refused(one, _weight(one.record, batch, streams)) for one in refused]
+        for one in refused:
+            if weight := _weight(one.record, batch, streams):
+                buried.append(letters.refused(one, weight))
+            else:  # a view of a stream that goes on: its text is in the buffer, and its message comes
+                _log.warning("stream view refused", partition=str(self._partition), reason=one.reason)
         dead = sum(letter.records for letter in buried)
         self._moved.batches += 1
         return Commit(

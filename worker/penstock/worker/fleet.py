@@ -19,7 +19,7 @@ _BEAT_S = 1.0
 
 
 class Busy(PenstockError):
-    """No further partition may be taken another partition now; another worker will, or this one later."""
+    """No further partition may be taken now; another worker will take it, or this one later."""
 
 
 class Fleet:

@@ -28,6 +28,8 @@ class Folded(NamedTuple):
     fields: bytes | None
     """The message's other fields, if a chunk that carries them is here."""
     text: str
+    whole: str
+    """The text of the chunks without a gap."""
     reached: int
     """Chunks from the first one on without a gap."""
     covered: int
@@ -51,9 +53,13 @@ def fold(chunks: Sequence[StreamChunk]) -> Folded:
     """Put *chunks* (at least one, of one stream) in order and join them. Repeated ones count once.
 
     A run leaves its producer once and never changes, so of two runs with one sequence number one is a repeat.
+    That holds within one opening of the stream: a program that repeats its work under the same id opens it
+    again and cuts its runs elsewhere, so only the chunks of the latest opening count.
     """
+    opened_us = max(chunk.created_at_us for chunk in chunks)
+    chunks = [chunk for chunk in chunks if chunk.created_at_us == opened_us]
     parts: list[str] = []
-    reached = covered = 0
+    reached = covered = unbroken = 0
     end: str | None = None
     for chunk in sorted(chunks, key=attrgetter("seq")):
         after = chunk.seq + chunk.chunks
@@ -62,21 +68,23 @@ def fold(chunks: Sequence[StreamChunk]) -> Folded:
             parts.append(chunk.text)
             covered = after
             if chunk.seq <= reached:
-                reached = after
+                reached, unbroken = after, len(parts)
     fields = next((chunk.fields for chunk in chunks if chunk.fields is not None), None)
     dirty = any(chunk.normalised for chunk in chunks)
-    return Folded(chunks[0], fields, "".join(parts), reached, covered, end, dirty)
+    text, whole = "".join(parts), "".join(parts[:unbroken])
+    return Folded(chunks[0], fields, text, whole, reached, covered, end, dirty)
 
 
-def to_message(folded: Folded, state: str | None, *, chunks: int | None = None) -> Message:
+def to_message(folded: Folded, state: str | None, *, final: bool = False, above: int = -1) -> Message:
     """The message of a stream with *state* `streaming`, `interrupted`, or None for complete.
 
-    *chunks* is how many of them the version says, by default those without a gap: when the gap fills,
-    the version rises and the row is mended.
+    It has the text up to the first gap, so that its version says what it holds and the row is mended when the
+    gap fills; if *final*, all the text there is. Its version is higher than *above*.
     """
-    version = _STATES * (folded.reached if chunks is None else chunks) + _RANKS[state]
+    chunks, text = (folded.covered, folded.text) if final else (folded.reached, folded.whole)
+    version = max(_STATES * chunks + _RANKS[state], above + 1)
     example = folded.example._replace(normalised=folded.normalised)
-    return message_of_stream(example, folded.fields, folded.text, state, version)
+    return message_of_stream(example, folded.fields, text, state, version)
 
 
 def chunks_in(version: int) -> int:

@@ -21,6 +21,7 @@ from arq import Retry, cron
 from arq.connections import ArqRedis, RedisSettings
 from arq.jobs import Job, JobStatus
 from arq.worker import Worker, create_worker, func
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -45,8 +46,9 @@ _log = structlog.get_logger("penstock.worker")
 _FOREVER = 10**9
 """Tries: a drain is data-free, so arq must never give up on one."""
 _MOST_DRAINS = len(LANES) * MAX_PARTITIONS
-_DRAIN_GRACE_S = 120
-"""A slice ends by itself; a batch that is bisected in child processes takes longer."""
+_DRAIN_GRACE_S = 1_800
+"""A slice ends by itself; a frame that is bisected in child processes takes minutes. arq keeps the job of a killed
+worker for this long, which costs nothing: the sweep rings a new one."""
 _BELL_WAIT_S = 1.0
 _QUEUE_PAUSE_S = 0.5
 
@@ -110,8 +112,8 @@ class Foreman:
         self._site = Site(config=self._config, queue=queue, stores=Stores(self._config), fleet=fleet)
         await fleet.beat()
         await self._sweep(ctx)
-        beside = (fleet.keep_beating(), self._answer_bell(), FullServerDrains(self._site, _tell).keep_watch())
-        self._tasks = [asyncio.create_task(each) for each in beside]
+        beside = (fleet.keep_beating, self._answer_bell, FullServerDrains(self._site, _tell).keep_watch)
+        self._tasks = [asyncio.create_task(_kept_alive(each)) for each in beside]
         worker = _running_worker()
         if worker.burst:
             # arq queues the next sweep ahead of its second, and a burst ends only when its queue is empty.
@@ -228,6 +230,16 @@ def _tolerant(heart_beat: Callable[[], Awaitable[None]]) -> Callable[[], Corouti
     return beat
 
 
+async def _kept_alive(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run *work* until cancelled. An error it did not foresee is told, and costs a moment."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - whatever it is, the worker needs this task
+            _log.exception("task failed", task=work.__qualname__)
+        await asyncio.sleep(_QUEUE_PAUSE_S)
+
+
 async def _finish(worker: Worker) -> None:
     """End *worker* when its jobs have ended. arq would cancel them, between two steps of its own if need be."""
     while jobs := [task for task in worker.tasks.values() if not task.done()]:
@@ -250,7 +262,17 @@ def _tell(partition: Partition, moved: Slice, seconds: float) -> None:
 
 
 def _redis_settings(url: str) -> RedisSettings:
-    settings = RedisSettings.from_dsn(url)
+    """arq's settings from *url*, read as the queue's own client reads it: arq's parser leaves `%40` in a password."""
+    given = parse_url(url)
+    settings = RedisSettings(
+        host=given.get("host", "localhost"),
+        port=given.get("port", 6379),
+        unix_socket_path=given.get("path"),
+        database=given.get("db", 0),
+        username=given.get("username"),
+        password=given.get("password"),
+        ssl=given.get("connection_class") is SSLConnection,
+    )
     # Without these a restart of the queue server ends the worker (arq issues 386, 435, 498).
     settings.retry = RedisRetry(ExponentialBackoff(cap=1, base=0.05), 20)
     settings.retry_on_timeout = True

@@ -7,6 +7,8 @@ which reads one request from its standard input and answers on its standard outp
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Self
@@ -14,11 +16,13 @@ from typing import Any, Self
 import msgpack
 
 from penstock.stores.contract import Fence, Store
-from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
+from penstock.stores.errors import StaleOwner, StoreError, StoreRejected, StoreUnavailable
 from penstock.stores.registry import sql_store, vector_store
 from penstock.wire.frames import decode_frame, encode, frame_of
 from penstock.wire.records import Record
 from penstock.worker.settings import WorkerConfig
+
+_FROM_OUTSIDE = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 CHILD = (sys.executable, "-m", "penstock.worker.sandbox")
 
@@ -42,7 +46,7 @@ class Sandbox:
         frame = frame_of([encode(record, limit_bytes=None) for record in records])
         request = msgpack.packb([self._sort, self._url, list(fence) if fence else None, frame.body])
         pipe = asyncio.subprocess.PIPE
-        child = await asyncio.create_subprocess_exec(*self._argv, stdin=pipe, stdout=pipe)
+        child = await asyncio.create_subprocess_exec(*self._argv, stdin=pipe, stdout=pipe, start_new_session=True)
         try:
             answer, _ = await child.communicate(request)
         except asyncio.CancelledError:
@@ -50,12 +54,15 @@ class Sandbox:
             await child.wait()
             raise
         if child.returncode != 0 or not answer:
-            raise StoreRejected(f"the process that wrote it died ({_cause(child.returncode)})")
+            raise _blame(child.returncode)
         return _interpret(msgpack.unpackb(answer), fence)
 
 
-def _cause(code: int | None) -> str:
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+def _blame(code: int | None) -> StoreError:
+    """The record is blamed only for a death that it can have caused: a crash, or the kernel's for want of memory."""
+    if code is not None and code < 0 and -code not in _FROM_OUTSIDE:
+        return StoreRejected(f"the process that wrote it died (signal {-code})")
+    return StoreUnavailable(f"the process that was to write it ended early ({code})")
 
 
 def _interpret(answer: list[Any], fence: Fence | None) -> int:
@@ -87,5 +94,13 @@ async def _answer(request: bytes) -> list[Any]:
     return ["stored", written]
 
 
+def _main() -> None:
+    # Whatever a library prints goes to standard error: standard output is for the answer alone.
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with answer:
+        answer.write(msgpack.packb(asyncio.run(_answer(sys.stdin.buffer.read()))))
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgpack.packb(asyncio.run(_answer(sys.stdin.buffer.read()))))
+    _main()

@@ -7,6 +7,18 @@ from typing import Literal
 
 from penstock.wire.settings import InvalidSetting
 
+_AT_LEAST_ONE = (
+    "lease_ms",
+    "slice_ms",
+    "drain_linger_ms",
+    "batch_records",
+    "batch_bytes",
+    "poll_ms",
+    "backoff_base_ms",
+    "stream_timeout_ms",
+    "stream_open_max",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
@@ -33,7 +45,7 @@ class WorkerConfig:
     slice_ms: int = 5_000
     """A drain gives its partition back after this long, so that workers can share."""
 
-    linger_ms: int = 200
+    drain_linger_ms: int = 200
     """A drain with an empty log waits this long for more before it gives its partition back."""
 
     batch_records: int = 2_000
@@ -70,12 +82,12 @@ class WorkerConfig:
     """Lowest level that is written."""
 
     def __post_init__(self) -> None:
-        for name in ("lease_ms", "slice_ms", "batch_records", "batch_bytes", "poll_ms", "stream_open_max"):
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 1 is needed")
-        if self.linger_ms >= self.lease_ms:
+        if self.drain_linger_ms >= self.lease_ms:
             raise InvalidSetting(
-                f"linger_ms ({self.linger_ms}) must be below lease_ms ({self.lease_ms}), "
+                f"drain_linger_ms ({self.drain_linger_ms}) must be below lease_ms ({self.lease_ms}), "
                 f"or a lease ends while its owner waits"
             )
         if self.backoff_base_ms > self.backoff_cap_ms:

@@ -27,17 +27,16 @@ class Stores:
     def __init__(self, config: WorkerConfig) -> None:
         self._sql = sql_store(config.sql_url)
         self._vectors = vector_store(config.vector_url)
-        self._ready: set[Store] = set()
-        self._lock = asyncio.Lock()
+        self._setups: dict[Store, asyncio.Task[None]] = {}
 
     async def of(self, lane: str) -> Store:
         """The store of *lane*, ready to be written to. Raises as `Store.setup` does."""
         store: Store = self._vectors if lane == "embeddings" else self._sql
-        if store not in self._ready:
-            async with self._lock:
-                if store not in self._ready:
-                    await store.setup()
-                    self._ready.add(store)
+        setup = self._setups.get(store)
+        if setup is None or (setup.done() and (setup.cancelled() or setup.exception())):
+            setup = self._setups[store] = asyncio.create_task(store.setup())
+        # Shared by all drains that wait for it, and not cancelled with one of them.
+        await asyncio.shield(setup)
         return store
 
     async def close(self) -> None:

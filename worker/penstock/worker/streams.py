@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from penstock.stores.contract import Store
+from penstock.stores.contract import Partial, Store
 from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, StreamChange
 from penstock.wire.frames import decode, encode
 from penstock.wire.ids import parse_id
@@ -70,33 +70,35 @@ class StreamDesk:
         waiting = {stream for stream, (buffered, _) in states.items() if buffered}
         wanted = [stream for stream in waiting if self._is_due(stream, arrived[stream], ended=states[stream][1])]
         buffers = await self._read(wanted)
-        bases = await self._bases(arrived, waiting)
+        folding = [stream for stream in arrived if stream not in waiting or stream in buffers]
+        known = await self._known(folding)
         for stream, new in arrived.items():
             if stream in waiting and stream not in buffers:
                 settlement.changes.append(StreamChange(stream, APPEND, _packed(new)))
                 settlement.buffered += len(new)
             else:
-                self._fold_arrived(stream, new, [*buffers.get(stream, ()), *bases.get(stream, ())], settlement)
+                self._fold_arrived(new, buffers.get(stream, []), known.get(stream), settlement)
 
     def _is_due(self, stream: bytes, new: Iterable[StreamChunk], *, ended: bool) -> bool:
         """Whether a stream with a buffer must be looked at as a whole."""
         return ended or any(chunk.end is not None for chunk in new) or self._snapshot_is_due(stream)
 
     def _fold_arrived(
-        self, stream: bytes, new: list[StreamChunk], old: list[StreamChunk], settlement: Settlement
+        self, new: list[StreamChunk], old: list[StreamChunk], known: Partial | None, settlement: Settlement
     ) -> None:
-        folded = fold([*old, *new])
-        kept = _accepted(old)
+        stream, kept, base = new[0].stream_id, _accepted(old), _base(known, [*old, *new])
+        folded = fold([*base, *old, *new])
         if folded.is_complete:
-            settlement.store(to_message(folded, _end_state(folded)), kept + len(new))
+            # A whole text replaces whatever part of it was stored before, be that longer: it may be of an earlier try.
+            above = known.version if known is not None and folded.end == "complete" else -1
+            settlement.store(to_message(folded, _end_state(folded), above=above), kept + len(new))
             settlement.changes.append(StreamChange(stream, FORGET))
             settlement.buffered -= kept
             self._site.snapshots.pop(stream, None)
             return
         # Text that the store alone had goes into the buffer with the first news, which then has all of it.
-        additions = [*(chunk for chunk in old if chunk.id == BASE_ID and not kept), *new]
         op = APPEND if folded.end is None else APPEND_ENDED
-        settlement.changes.append(StreamChange(stream, op, _packed(additions)))
+        settlement.changes.append(StreamChange(stream, op, _packed([*base, *new])))
         settlement.buffered += len(new)
         if self._snapshot_is_due(stream):
             self._site.snapshots[stream] = self._site.now_ms()
@@ -107,37 +109,32 @@ class StreamDesk:
             return False
         return self._site.now_ms() - self._site.snapshots.get(stream, 0) >= self._config.stream_snapshot_ms
 
-    async def _bases(
-        self, arrived: Mapping[bytes, list[StreamChunk]], waiting: set[bytes]
-    ) -> dict[bytes, list[StreamChunk]]:
-        """What the store has of streams that go on after they were stored as interrupted."""
-        late = [stream for stream, new in arrived.items() if stream not in waiting and min(c.seq for c in new) > 0]
-        if not late:
-            return {}
-        partials = await self._store.partials(late)
-        return {
-            stream: [base_chunk(arrived[stream][0], known.content, known.version)] for stream, known in partials.items()
-        }
+    async def _known(self, streams: Sequence[bytes]) -> Mapping[bytes, Partial]:
+        """What the store has of streams that are not complete there."""
+        return await self._store.partials(streams) if streams else {}
 
     async def _settle_silent(self, arrived: Mapping[bytes, object], settlement: Settlement) -> None:
         keep = max(1, self._config.stream_open_max // self._queue.partitions)
         before = self._site.now_ms() - self._config.stream_timeout_ms
         found = await self._queue.idle_streams(self._partition, before, keep, _IDLE_AT_ONCE)
         silent = [stream for stream in map(parse_id, found) if stream not in arrived]
+        known = await self._known(silent)
         for stream, chunks in (await self._read(silent)).items():
-            self._interrupt(stream, chunks, settlement)
+            self._interrupt(stream, chunks, known.get(stream), settlement)
 
-    def _interrupt(self, stream: bytes, chunks: list[StreamChunk], settlement: Settlement) -> None:
+    def _interrupt(
+        self, stream: bytes, chunks: list[StreamChunk], known: Partial | None, settlement: Settlement
+    ) -> None:
         if not chunks:
             settlement.changes.append(StreamChange(stream, FORGET))
             return
-        folded = fold(chunks)
+        folded = fold([*_base(known, chunks), *chunks])
         if folded.has_gap and self._site.now_ms() - _newest_ms(chunks) < _GAP_PATIENCE_MS:
             settlement.store(to_message(folded, "interrupted"), 0)
             settlement.changes.append(StreamChange(stream, APPEND if folded.end is None else APPEND_ENDED))
             return
         kept = _accepted(chunks)
-        settlement.store(to_message(folded, "interrupted", chunks=folded.covered), kept)
+        settlement.store(to_message(folded, "interrupted", final=True), kept)
         settlement.changes.append(StreamChange(stream, FORGET))
         settlement.buffered -= kept
         self._site.snapshots.pop(stream, None)
@@ -157,7 +154,15 @@ def _by_stream(chunks: Iterable[StreamChunk]) -> dict[bytes, list[StreamChunk]]:
 
 
 def _packed(chunks: Iterable[StreamChunk]) -> list[bytes]:
-    return [encode(chunk) for chunk in chunks]
+    # No limit: the text that a store had of a long stream is one chunk here.
+    return [encode(chunk, limit_bytes=None) for chunk in chunks]
+
+
+def _base(known: Partial | None, chunks: Sequence[StreamChunk]) -> list[StreamChunk]:
+    """The beginning that the store alone has, if *chunks* lack theirs."""
+    if known is None or min(chunk.seq for chunk in chunks) == 0:
+        return []
+    return [base_chunk(chunks[0], known.content, known.version)]
 
 
 def _accepted(chunks: Iterable[StreamChunk]) -> int:

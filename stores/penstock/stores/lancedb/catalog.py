@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lancedb
-import structlog
 
 from penstock.stores.errors import StoreError, StoreUnavailable
 from penstock.stores.lancedb.columns import table_dimension
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.repair import is_whole, newest_manifest, step_back, table_folder
 from penstock.stores.lancedb.translate import translated
+from penstock.wire.logs import logger
 
-_log = structlog.get_logger("penstock.stores.lancedb")
+_LOGGER = "penstock.stores.lancedb"
 
 
 class Collection(NamedTuple):
@@ -61,6 +61,8 @@ class Catalog:
             if known is not None:
                 await known.table.checkout_latest()
                 return known
+            if not self.folder.exists():  # the driver would create it, and a reader must not
+                return None
             connection = await self._connect()
             if not await self._mend(name, locked=locked):
                 return None
@@ -96,7 +98,7 @@ class Catalog:
             with await lock_tables(self.folder, [name], self._lock_timeout_s):
                 return await self._mend(name, locked=True)
         for aside in step_back(folder):
-            _log.warning("torn_commit_put_aside", collection=name, file=str(aside))
+            logger(_LOGGER).warning("torn_commit_put_aside", collection=name, file=str(aside))
         return newest_manifest(folder) is not None
 
     @contextlib.contextmanager

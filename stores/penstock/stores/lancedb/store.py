@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import structlog
-
 from penstock.stores.contract import Capabilities, Fence, Partial
 from penstock.stores.embeddings import by_collection, check_dimension, dimension_of
 from penstock.stores.errors import BadStoreURL, StoreError
@@ -26,6 +24,7 @@ from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.repair import table_folder
 from penstock.stores.lancedb.translate import translated
 from penstock.stores.rows import Hit
+from penstock.wire.logs import logger
 from penstock.wire.records import Embedding, Record
 
 LOCK_TIMEOUT_S = 30.0
@@ -36,7 +35,7 @@ MERGE_TIMEOUT = timedelta(seconds=60)
 COMMITS_PER_LOOK = 16
 """How many commits a process makes to a table between two looks at the table's fragments."""
 
-_log = structlog.get_logger("penstock.stores.lancedb")
+_LOGGER = "penstock.stores.lancedb"
 
 
 def open_vector(url: str) -> LanceStore:
@@ -137,7 +136,7 @@ class LanceStore:
             await self._compact_if_due(collection)
         except StoreError as exc:
             # The batch is stored; the compaction is only put off.
-            _log.warning("compaction_failed", collection=collection.name, reason=str(exc))
+            logger(_LOGGER).warning("compaction_failed", collection=collection.name, reason=str(exc))
 
     async def _compact_if_due(self, collection: Collection) -> bool:
         with self._catalog.translated(collection.name):
@@ -223,4 +222,4 @@ async def _merge(table: Any, batch: Any) -> int:
 def _log_failure(task: asyncio.Task[int]) -> None:
     """A write whose caller was cancelled failed; the caller's next write will tell."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.warning("cancelled_write_failed", reason=str(error))
+        logger(_LOGGER).warning("cancelled_write_failed", reason=str(error))

@@ -7,8 +7,6 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 
-import structlog
-
 from penstock.stores.errors import StaleOwner, StoreError, StoreRejected, StoreUnavailable
 from penstock.stores.sqlite.batch import Batch, NotAllNew, apply
 from penstock.stores.sqlite.claim import Claim
@@ -16,11 +14,12 @@ from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.stores.sqlite.schema import migrate
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.stores.sqlite.translation import translated
+from penstock.wire.logs import logger
 
 _PAGE_BYTES = 8_192
 _UNLIMITED_PAGES = 2**30
 _FIXED_IN = (3, 51, 3)
-_LOG = structlog.get_logger("penstock.stores.sqlite")
+_LOGGER = "penstock.stores.sqlite"
 
 
 class WritingConnection:
@@ -184,7 +183,7 @@ def _switch_to_wal(connection: sqlite3.Connection, patience_s: float) -> None:
 def _warn_of_another_writer(settings: SqliteSettings) -> None:
     """Between 3.7.0 and 3.51.2 two writers can damage the log (sqlite.org/wal.html, "the WAL-reset bug")."""
     if sqlite3.sqlite_version_info < _FIXED_IN:
-        _LOG.warning(
+        logger(_LOGGER).warning(
             "sqlite_has_two_writers",
             path=str(settings.path),
             sqlite=sqlite3.sqlite_version,

@@ -22,7 +22,7 @@ class SqliteSettings:
     busy_timeout_ms: int = 10_000
     """How long to wait for another process's transaction before `StoreUnavailable`."""
     cache_kib: int = 65_536
-    """Page cache of the writing connection. More than 64 MB gained nothing (docs/design.md)."""
+    """Page cache of the writing connection. More than 64 MB gained nothing: dirty pages are the cost."""
     wal_autocheckpoint: int = 5_000
     """Pages of the log between checkpoints; 40 MB. Few and large ones write each hot index page once."""
     max_size_mb: int = 0
