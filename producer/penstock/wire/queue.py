@@ -29,7 +29,7 @@ _SEEN_TTL_MS = 6 * 3600 * 1000
 
 _PROBE_TTL_MS = 5_000
 
-_WALKED_ENTRIES = 4
+WALKED_ENTRIES = 4
 """`counts` counts this many log entries one by one: 1 MB for the server to copy, or 32 where each is a large record."""
 
 
@@ -272,7 +272,7 @@ class Queue:
                 self.keys.open(where),
                 self.keys.lease(where),
             ]
-            calls.append(Call("count", keys, [_WALKED_ENTRIES]))
+            calls.append(Call("count", keys, [WALKED_ENTRIES]))
         result = {}
         for where, reply in zip(self.all_partitions(), await self.scripts.run_all(calls), strict=True):
             if isinstance(reply, Exception):

@@ -139,9 +139,9 @@ class EmbeddedQueue:
         with self.client() as client:
             while self.running and time.monotonic() < deadline:
                 with contextlib.suppress(RedisError, OSError):
-                    # Not a ping: if somebody took the port in between, it would be theirs that answers.
-                    if client.info("server")["process_id"] == self.pid:
-                        return
+                    # Not a ping alone: if somebody took the port in between, it would be theirs that answers.
+                    if client.info("server")["process_id"] == self.pid and client.ping():
+                        return  # a ping is refused while the AOF is loaded
                 time.sleep(0.01)
         self.kill()
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
