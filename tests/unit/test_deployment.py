@@ -233,6 +233,13 @@ def test_workers_settings_are_settings(service: str) -> None:
     assert from_mapping(WorkerConfig, given).redis_url == "redis://:filled@queue:6379/0"
 
 
+def test_enterprise_urls_open() -> None:
+    given = environment("workers")
+
+    sql_store(given["PENSTOCK_SQL_URL"])
+    vector_store(given["PENSTOCK_VECTOR_URL"])
+
+
 def test_personal_urls_and_those_of_the_image_open() -> None:
     image = dict(re.findall(r"(PENSTOCK_\w+)=(\S+)", last("ENV")))
 

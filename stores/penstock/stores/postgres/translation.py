@@ -45,7 +45,7 @@ def translated(where: str) -> Iterator[None]:
         raise BadStoreURL(f"{where}: {exc}") from exc
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as exc:
         # TimeoutError is an OSError, and has no text.
-        raise StoreUnavailable(f"{where} does not answer: {exc or type(exc).__name__}") from exc
+        raise StoreUnavailable(f"{where} does not answer: {str(exc) or type(exc).__name__}") from exc
 
 
 def _store_error(exc: asyncpg.PostgresError, where: str) -> StoreError:
