@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Coroutine, Iterator
@@ -36,8 +38,10 @@ class Postgres:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server: PostgresServer = get_server(folder, cleanup_mode="delete")
+        self._server: PostgresServer = get_server(folder, start=False)
         self._connection: Any = None
+        self._server.ensure_pgdata_inited()
+        self.start()
         self.execute("ALTER SYSTEM SET fsync = off")
         self.execute("SELECT pg_reload_conf()")
 
@@ -67,7 +71,17 @@ class Postgres:
         self._server.stop()
 
     def start(self) -> None:
-        self._server.ensure_postgres_running()
+        """Wait until it answers. The package gives it 10 s, in which a machine that is busy elsewhere may not do it."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self._server.ensure_postgres_running()
+            except (subprocess.SubprocessError, AssertionError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
     def close(self) -> None:
         if self._connection is not None:
@@ -75,7 +89,7 @@ class Postgres:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._server.cleanup()
+        self._server.stop()
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
