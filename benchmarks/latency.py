@@ -1,6 +1,6 @@
 """From the call to stored, idle: one message now and then, with default settings.
 
-python -m benchmarks.latency [--messages 60]
+python -m benchmarks.latency [--messages 150]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ async def measure(environment: dict[str, str], messages: int) -> list[float]:
 def main() -> None:
     """Print p50, p99 and the longest."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--messages", type=int, default=60)
+    arguments.add_argument("--messages", type=int, default=150)
     count = arguments.parse_args().messages
     with system() as (_, environment), worker(environment):
         found = asyncio.run(measure(environment, count))
