@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections import defaultdict
 
+from penstock.query import Reader
 from tests.faults.system import System
 
 RECORDS = 20_000
@@ -52,3 +53,31 @@ async def test_losing_every_key_of_arq_costs_only_a_moment(system: System) -> No
         await receipts[-1].stored(timeout=20)
 
     assert system.contents() == {"s": [str(n) for n in range(100)]}
+
+
+async def test_a_killed_worker_costs_no_stream_no_log_and_no_vector(system: System) -> None:
+    first, _ = system.start_worker(), system.start_worker()
+    await system.workers_alive(2)
+    expected: dict[str, list[str]] = {}
+    async with system.producer() as producer:
+        for number in range(300):
+            session = f"session-{number}"
+            async with producer.stream(session_id=session, role="assistant") as stream:
+                for part in range(10):
+                    stream.write(f"{number}-{part} ")
+                    if part == 5:
+                        await asyncio.sleep(0.01)  # so that streams are cut into several batches
+            expected[session] = ["".join(f"{number}-{part} " for part in range(10))]
+            producer.log(level="info", event="streamed", agent_id="agent", data={"number": number})
+            producer.embedding(collection="docs", id=str(number), vector=[number, 1, 2, 3], text=session)
+            if number == 150:
+                first.send_signal(signal.SIGKILL)
+        await producer.flush(until="stored", timeout=60)
+
+    assert system.contents() == expected
+    async with Reader.from_env(system.environment) as reader:
+        assert await reader.count_logs(agent_id="agent") == 300
+        hits = await reader.search("docs", vector=[7, 1, 2, 3], top_k=1000)
+    assert sorted(hit.id for hit in hits) == sorted(str(number) for number in range(300))
+    counts = await system.drained()
+    assert (counts.dead, counts.open_streams, counts.balanced) == (0, 0, True)

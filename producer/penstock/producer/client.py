@@ -129,6 +129,7 @@ class Producer(Calls[Receipt]):
         Raises:
             NotQueued: Not within *timeout* seconds; nothing is lost, the producer goes on.
             NotStored: The same for `stored`.
+            RecordDropped: One of them was given up meanwhile, since the producer was closed.
         """
         await self._outbox.flush(until, timeout)
 

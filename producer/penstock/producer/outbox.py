@@ -115,6 +115,8 @@ class Outbox:
             for entry in entries:
                 if entry.fate is None:
                     await entry.decided()
+                if isinstance(entry.fate, Exception):
+                    raise entry.fate
             if until == "stored":
                 for placed in self.sender.last_placed():
                     await self._tracker.settled(placed, None)
