@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from penstock.wire.errors import PenstockError
 from penstock.wire.settings import InvalidSetting, from_mapping
+from penstock.worker.settings import WorkerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +79,27 @@ def test_bad_value_is_told_with_its_variable(name: str, value: str, needed: str)
 
     assert str(caught.value) == f"{name} is {value!r}; {needed}"
     assert isinstance(caught.value, PenstockError)
+
+
+def test_a_file_says_what_the_environment_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "penstock.toml"
+    file.write_text('lease_ms = 7000\nslice_ms = 1000\nsql_url = "sqlite:///mine.db"\n')
+
+    found = from_mapping(
+        WorkerConfig,
+        {"PENSTOCK_CONFIG": str(file), "PENSTOCK_SLICE_MS": "2000", "DATABASE_URL": "postgresql://the/apps"},
+    )
+
+    assert (found.lease_ms, found.slice_ms, found.sql_url) == (7000, 2000, "sqlite:///mine.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [(None, "cannot be read"), ("lease_ms =", "cannot be read"), ("[worker]", "worker is a table")]
+)
+def test_a_file_that_is_no_list_of_settings_is_refused(tmp_path: Path, text: str | None, told: str) -> None:
+    file = tmp_path / "penstock.toml"
+    if text is not None:
+        file.write_text(text)
+
+    with pytest.raises(InvalidSetting, match=told):
+        from_mapping(WorkerConfig, {"PENSTOCK_CONFIG": str(file)})
