@@ -10,6 +10,7 @@ import array
 import asyncio
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -68,15 +69,15 @@ def fresh_collection() -> str:
     return f"fresh-{next(_numbers)}"
 
 
-class VectorStoreConformance:
+class VectorStoreConformance(ABC):
     """Every vector store passes every test here, unchanged."""
 
+    @abstractmethod
     async def stored(self, store: VectorStore, collection: str) -> dict[str, Row]:
         """The collection by key, read without *store*; empty when it does not exist.
 
         Fails when a key is there twice.
         """
-        raise NotImplementedError
 
     async def test_what_is_written_is_stored_value_by_value(self, store: VectorStore) -> None:
         metadata = {"n": 1, "f": 0.1, "b": True, "none": None, "list": [1, "a"], "deep": {"x": {"y": "z"}}}
