@@ -17,7 +17,7 @@ from penstock.producer.settings import ProducerSettings
 from penstock.worker import WorkerConfig
 from tests.system.command import Ran, penstock, process
 
-GROUPS = ["demo", "up", "worker", "import", "status", "audit", "query", "dlq"]
+GROUPS = ["demo", "up", "worker", "import", "status", "audit", "config", "query", "dlq"]
 
 
 def without(*modules: str) -> tuple[str, ...]:
@@ -43,7 +43,9 @@ async def test_help_names_every_command_and_needs_no_store_or_queue() -> None:
     assert all(name in ran.out for name in GROUPS)
 
 
-@pytest.mark.parametrize("command", [*GROUPS, "query messages", "query search", "dlq list", "dlq purge"])
+@pytest.mark.parametrize(
+    "command", [*GROUPS, "query messages", "query search", "config show", "config check", "dlq list", "dlq purge"]
+)
 async def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     ran = await penstock(capsys, *command.split(), "--help")
 

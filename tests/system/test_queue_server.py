@@ -176,6 +176,7 @@ async def test_scripts_ask_to_run_on_a_full_server_where_that_is_known(version: 
         ("redis://:s3cret/with@signs#and?more@localhost/0", "redis://:***@localhost/0"),
         ("redis://localhost/0?password=s3cret&db=1", "redis://localhost/0?password=***&db=1"),
         ("unix:///run/valkey.sock?db=0&password=s3cret", "unix:///run/valkey.sock?db=0&password=***"),
+        ("postgresql://h/db?sslpassword=s3cret&API_KEY=s3cret", "postgresql://h/db?sslpassword=***&API_KEY=***"),
         ("unix://user:s3cret@/run/valkey.sock", "unix://user:***@/run/valkey.sock"),
         ("not a url", "not a url"),
     ],

@@ -41,7 +41,7 @@ _PASSING_ERRORS = (ReadOnlyError, ClusterDownError, MasterDownError, TryAgainErr
 
 
 _PASSWORD = re.compile(r"(://[^:@/]*:).*@", re.DOTALL)
-_QUERY_PASSWORD = re.compile(r"([?&]password=)[^&]*")
+_QUERY_PASSWORD = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 class Call(NamedTuple):

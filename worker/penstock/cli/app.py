@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
-from penstock.cli import audit, dead_letters, demo, importing, queries, status, up, work
+from penstock.cli import audit, config, dead_letters, demo, importing, queries, status, up, work
+from penstock.cli.options import ConfigFile, take_from_file
+from penstock.wire.settings import CONFIG
 
 _HELP = """Write-behind storage for AI agents.
 
@@ -31,11 +34,16 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    file: ConfigFile = None,
 ) -> None:
-    pass
+    if file:
+        os.environ[CONFIG] = str(file)  # for child processes too
+    if context.invoked_subcommand != "config":  # which tells what is wrong with the file
+        take_from_file(os.environ)
 
 
 app.command("demo")(demo.demo)
@@ -44,5 +52,6 @@ app.command("worker")(work.worker)
 app.command("import")(importing.import_)
 app.command("status")(status.status)
 app.command("audit")(audit.audit)
+app.add_typer(config.app, name="config")
 app.add_typer(queries.app, name="query")
 app.add_typer(dead_letters.app, name="dlq")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from penstock.cli.exits import Code, verdict
 from penstock.wire.errors import PenstockError
-from penstock.wire.settings import with_file
 
 _EXTRAS = {
     "typer": "worker",
@@ -26,8 +24,6 @@ _EXTRAS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, `sys.argv` by default. Always leaves by `SystemExit`, but for a bug, which shows itself."""
     try:
-        for name, value in with_file(os.environ).items():
-            os.environ.setdefault(name, value)  # typer and child processes read it there
         from penstock.cli.app import app  # noqa: PLC0415 - needs an extra
 
         app(arguments)

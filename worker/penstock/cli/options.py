@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from penstock.wire.settings import CONFIG, Sources, variable_of
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 NAMESPACE = "penstock"
@@ -41,6 +45,9 @@ VectorUrl = Annotated[
     str,
     typer.Option("--vector-url", envvar="PENSTOCK_VECTOR_URL", help="The store of embeddings.", rich_help_panel=_WHERE),
 ]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", envvar=CONFIG, metavar="FILE", help="A file of settings, TOML or YAML.")
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="JSON on standard output, one object a line.")]
 
@@ -53,3 +60,15 @@ def environment(redis_url: str, namespace: str, sql_url: str, vector_url: str) -
         "PENSTOCK_SQL_URL": sql_url,
         "PENSTOCK_VECTOR_URL": vector_url,
     }
+
+
+def take_from_file(environ: MutableMapping[str, str]) -> None:
+    """Put what the settings file says of the options here where typer looks: into *environ*.
+
+    Every other setting is read from the file where it is used, so that an error can name the line.
+    """
+    sources = Sources(environ)
+    for name in ("redis_url", "namespace", "sql_url", "vector_url"):
+        found = sources.find(name)
+        if found and found.origin == "file":
+            environ[variable_of(name)] = found.value
