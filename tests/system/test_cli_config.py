@@ -95,6 +95,19 @@ async def test_the_table_for_people_tells_the_line(
     assert ran.err == f"The file is {environment[CONFIG]}.\n"
 
 
+async def test_a_long_value_is_shown_whole_in_a_narrow_window(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "postgresql://somebody@a-rather-long-host.example.com:5432/database?sslmode=verify-full"
+    environment |= {"PENSTOCK_SQL_URL": url, "COLUMNS": "80"}
+
+    ran = await penstock(capsys, "config", "show")
+
+    lines = ran.out.splitlines()
+    value_at = lines[1].index("value")
+    assert url in "".join(line[value_at:].strip() for line in lines)
+
+
 @pytest.mark.parametrize("form", [(), ("--json",)])
 async def test_secrets_are_never_shown(
     form: tuple[str, ...], environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

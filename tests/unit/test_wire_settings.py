@@ -119,6 +119,7 @@ def test_empty_variable_leaves_the_file_its_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("a.toml", "\ufeffSTRICT = true\npartitions = 4\nclose_timeout_s = 0.25"),
         ("a.toml", "strict = true\npartitions = 4\nclose_timeout_s = 0.25"),
         ("a.yaml", "strict: yes\npartitions: 4\nclose_timeout_s: .25"),
         ("a.yaml", "{strict: on, partitions: '4', close_timeout_s: 0.25}"),
@@ -223,6 +224,7 @@ def test_a_bad_value_in_a_file_is_told_with_its_line(tmp_path: Path) -> None:
         ("a.yaml", "a: b: c", r"cannot be read: mapping values are not allowed here \(at line 1\)"),
         ("a.yaml", "a: 1\n---\na: 1", "cannot be read: but found another document"),
         ("a.yaml", "a: \x00", "cannot be read: .*special characters are not allowed"),
+        ("a.yaml", "? [a]\n: 1", r"a name is a word \(at line 1\)"),
         ("a.yaml", "- lease_ms", "cannot be read: no lines such as"),
         ("a.yaml", "lease_ms: [1]", "line 1 is a table or a list"),
         ("a.yaml", "lease_ms: 1\nlease_ms: 2", "lease_ms in .*, line 2 stands twice"),

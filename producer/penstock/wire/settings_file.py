@@ -55,7 +55,7 @@ def read(path: str, variables: Mapping[str, str]) -> SettingsFile:
     """What the file at *path* says, its `${NAME}` filled in from *variables*. Raises nothing: see `faults`."""
     file = SettingsFile(path)
     try:
-        text = Path(path).read_text("utf-8")
+        text = Path(path).read_text("utf-8-sig")
         entries = list(_from_yaml(text) if path.endswith((".yaml", ".yml")) else _from_toml(text))
     except ModuleNotFoundError:
         file.faults.append(f"{path} needs PyYAML; install it with: pip install 'penstock[yaml]', or write TOML")
@@ -70,7 +70,7 @@ def read(path: str, variables: Mapping[str, str]) -> SettingsFile:
 def _add(file: SettingsFile, entry: _Entry, variables: Mapping[str, str]) -> None:
     name = entry.name.lower()
     where = file.path if entry.line is None else f"{file.path}, line {entry.line}"
-    place = f"{name} in {where}"
+    place = f"{entry.name} in {where}"
     if entry.heading and entry.heading not in HEADINGS:
         headings = ", ".join(f"[{each}]" for each in HEADINGS)
         file.faults.append(f"{place} stands below [{entry.heading}]; {headings} or none is needed")
@@ -141,8 +141,10 @@ def _from_yaml(text: str) -> Iterator[_Entry]:
     for key, node in root.value:
         heading, below = (key.value, node.value) if isinstance(node, yaml.MappingNode) else ("", [(key, node)])
         for name, inner in below:
+            if not isinstance(name, yaml.ScalarNode):
+                raise ValueError(f"a name is a word (at line {name.start_mark.line + 1})")  # noqa: TRY004 - as above
             null = inner.tag == "tag:yaml.org,2002:null"
             if null and name.value in HEADINGS:
                 continue  # a heading with nothing below
             value = inner.value if isinstance(inner, yaml.ScalarNode) else None
-            yield _Entry(str(heading), str(name.value), "" if null else value, name.start_mark.line + 1)
+            yield _Entry(str(heading), name.value, "" if null else value, name.start_mark.line + 1)

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from penstock.cli.config_faults import faults_of, parts
-from penstock.cli.display import complain, console, print_json, print_table, say
+from penstock.cli.display import cell, complain, console, print_json, print_table, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import ConfigFile, Json
 from penstock.wire.scripts import hide_password
@@ -50,7 +51,7 @@ def show(*, json: Json = False, file: ConfigFile = None) -> None:
         print_json({"file": path, "settings": [asdict(each) for each in settings]})
         return
     say(f"The file is {path}." if path else f"There is no file; {CONFIG} or --config names one.")
-    rows = [[each.name, ", ".join(each.readers), _from(each), _text(each.value)] for each in settings]
+    rows = [[each.name, ", ".join(each.readers), _from(each), _whole(each.value)] for each in settings]
     print_table(["setting", "for", "from", "value"], rows, whole=True)
 
 
@@ -61,10 +62,12 @@ def _from(setting: Effective) -> str:
     return f"{setting.origin}, {setting.place}" if alias else setting.origin
 
 
-def _text(value: object) -> str | None:
-    if value is None:
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _whole(value: object) -> Text:
+    """*value* as it is written in a file, in as many lines as it takes."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    shown = cell(None if value is None else text)
+    shown.overflow = "fold"
+    return shown
 
 
 @app.command()
