@@ -14,6 +14,7 @@ from penstock.cli.exits import Code
 from penstock.cli.options import NAMESPACE, REDIS_URL, SQL_URL, VECTOR_URL
 from penstock.embedded import free_port
 from penstock.producer.settings import ProducerSettings
+from penstock.wire.queue import Queue
 from penstock.worker import WorkerConfig
 from tests.system.command import Ran, penstock, process
 
@@ -80,6 +81,20 @@ async def test_a_queue_that_is_away_is_one_line_with_the_remedy(
     line = one_line(ran)
     assert url in line
     assert "penstock up" in line
+
+
+async def test_a_wrong_password_is_one_line_that_tells_how_it_is_written(
+    own_server: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not that the server may be away: it has answered."""
+    await own_server.client.config_set("requirepass", "right")
+
+    ran = await penstock(capsys, "status", "--redis-url", own_server.scripts.url)
+
+    assert ran.code == Code.SETUP
+    line = one_line(ran)
+    assert "redis://:PASSWORD@HOST" in line
+    assert "penstock up" not in line
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://localhost:port"])

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penstock.embedded import EmbeddedQueue, free_port
-from penstock.wire.errors import ConfigMismatch, QueueUnavailable
+from penstock.wire.errors import ConfigMismatch, PasswordRefused, QueueUnavailable
 from penstock.wire.keys import Partition
 from penstock.wire.queue import DEFAULT_PARTITIONS, MAX_PARTITIONS, Queue
 from penstock.wire.records import LANES
@@ -85,7 +85,7 @@ async def test_wrong_password_is_told_without_showing_it(own_server: Queue) -> N
 
     for tried in (url, own_server.scripts.url):
         queue = Queue(tried)
-        with pytest.raises(QueueUnavailable, match="refused the password; check PENSTOCK_REDIS_URL") as caught:
+        with pytest.raises(PasswordRefused, match="refused the password; check PENSTOCK_REDIS_URL") as caught:
             await queue.open()
         assert "wr0ng" not in str(caught.value)
         await queue.close()

@@ -7,6 +7,7 @@ PenstockError
 │   ├── FrameCorrupt       these bytes will never decode; dead-letter them
 │   └── FrameTooNew        a newer producer wrote this; upgrade the worker, keep the frame
 ├── QueueUnavailable       nothing is known about the call; repeat it, scripts are safe to repeat
+│   └── PasswordRefused    mend the URL or the server's password; until then it is as good as away
 ├── QueueRejected          the server refuses the call for good: foreign data under our keys, or a bug
 ├── QueueFull              nothing was appended; wait until workers have drained
 └── ConfigMismatch         this process and the namespace disagree; change the setting
@@ -65,6 +66,10 @@ class FrameTooNew(FrameError):
 
 class QueueUnavailable(PenstockError):
     """The queue server did not answer. The call may or may not have taken effect."""
+
+
+class PasswordRefused(QueueUnavailable):
+    """The queue server wants another password, or one at all. Nothing was done."""
 
 
 class QueueRejected(PenstockError):

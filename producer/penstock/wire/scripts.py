@@ -25,7 +25,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from penstock.wire.errors import ConfigMismatch, QueueFull, QueueRejected, QueueUnavailable
+from penstock.wire.errors import ConfigMismatch, PasswordRefused, QueueFull, QueueRejected, QueueUnavailable
 from penstock.wire.settings import InvalidSetting
 
 OLDEST_SERVER = (6, 2)
@@ -156,7 +156,7 @@ def _translate(exc: Exception, url: str) -> Exception:
         return QueueFull("the queue server has no memory left (maxmemory); start more workers or raise maxmemory")
     where = hide_password(url)
     if isinstance(exc, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
-        return QueueUnavailable(f"the queue server at {where} refused the password; check PENSTOCK_REDIS_URL")
+        return PasswordRefused(f"the queue server at {where} refused the password; check PENSTOCK_REDIS_URL")
     passing = isinstance(exc, _PASSING_ERRORS) or text.startswith(_PASSING)
     if isinstance(exc, ResponseError | DataError) and not passing:
         return QueueRejected(f"the queue server at {where} refused the call: {text}")

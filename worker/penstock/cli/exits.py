@@ -16,6 +16,7 @@ from enum import IntEnum
 from penstock.wire.errors import (
     ConfigMismatch,
     InvalidRecord,
+    PasswordRefused,
     PenstockError,
     QueueFull,
     QueueRejected,
@@ -45,6 +46,10 @@ class Stop(PenstockError):
 
 
 _QUEUE_REMEDY = "is it running? `penstock up` starts one here; --redis-url or PENSTOCK_REDIS_URL names another"
+_LOGIN_REMEDY = (
+    "it holds the password as in redis://:PASSWORD@HOST:6379/0 or redis://USER:PASSWORD@HOST:6379/0, "
+    "with @ / : % within one written as %40 %2F %3A %25"
+)
 _STORE_REMEDY = "see --sql-url and --vector-url"
 
 
@@ -67,6 +72,7 @@ def _verdicts() -> list[tuple[tuple[type[PenstockError], ...], Code, str]]:
     from penstock.stores.filters import FilterError  # noqa: PLC0415
 
     return [
+        ((PasswordRefused,), Code.SETUP, _LOGIN_REMEDY),
         ((QueueUnavailable,), Code.AWAY, _QUEUE_REMEDY),
         ((StoreUnavailable,), Code.AWAY, _STORE_REMEDY),
         ((QueueFull, NotQueued, NotStored), Code.AWAY, ""),
