@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.stores.contract import Fence, SqlStore
 from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
-from penstock.stores.rows import MessageQuery
+from penstock.stores.queries import MessageQuery
 from penstock.wire.records import Message
 from tests.conformance.sql_reading_contract import SqlReadingConformance
 from tests.conformance.sql_records import START_US, Backend, chunk, counted, embedding, log, message

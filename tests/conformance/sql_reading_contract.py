@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from penstock.stores.contract import SqlStore
-from penstock.stores.rows import LogQuery, MessageQuery, Position, SessionQuery
+from penstock.stores.queries import LogQuery, MessageQuery, Position, SessionQuery
 from penstock.wire.ids import format_id, from_us, id_from_key, parse_id
 from penstock.wire.records import LogEvent, Message
 from tests.conformance.sql_records import START_US, Backend, log, message

@@ -11,7 +11,7 @@ import pytest
 
 from penstock.stores import Fence, StoreRejected, StoreUnavailable
 from penstock.stores.postgres import PostgresStore, open_sql
-from penstock.stores.rows import MessageQuery
+from penstock.stores.queries import MessageQuery
 from penstock.wire.records import Message, Record
 from tests.conformance.postgres_server import Postgres, Schema
 from tests.conformance.sql_records import START_US, chunk, counted, log, message

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from penstock.stores import BadStoreURL, StoreRejected, StoreUnavailable, sql_store
-from penstock.stores.postgres import PostgresStore, open_sql, questions
-from penstock.stores.postgres.questions import Question
+from penstock.stores.postgres import PostgresStore, open_sql
+from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.settings import parse
-from penstock.stores.rows import LogQuery, MessageQuery, Position, SessionQuery
 from tests.conformance.postgres_server import Postgres, Schema
+from tests.conformance.questions_asked import asked
 from tests.conformance.sql_records import START_US, message
 
 
@@ -36,7 +36,7 @@ def test_processes_that_race_to_set_up_all_succeed(schema: Schema) -> None:
         racer.join()
 
     assert [racer.exitcode for racer in racers] == [0] * 4
-    assert schema.rows("SELECT number, name FROM schema_migrations") == [(1, "initial")]
+    assert schema.rows("SELECT number, name FROM schema_migrations") == [(1, "initial"), (2, "state")]
 
 
 def _set_up(url: str) -> None:
@@ -92,7 +92,7 @@ async def test_a_newer_schema_is_refused_with_both_numbers(store: PostgresStore,
     schema.execute("INSERT INTO schema_migrations VALUES (9, 'later', 'x')")
 
     for call in (store.setup(), store.check(), store.message(message(0).id)):
-        with pytest.raises(StoreRejected, match=r"version 9.* up to 1"):
+        with pytest.raises(StoreRejected, match=r"version 9.* up to 2"):
             await call
 
 
@@ -117,37 +117,6 @@ async def test_a_database_without_our_tables_is_told_apart(store: PostgresStore)
 # Plans
 
 
-def _questions() -> Iterator[Question]:
-    after = Position(START_US + 1_000_000, b"0" * 16)
-    for ascending in (True, False):
-        for place in (None, after):
-            for asked in (
-                {}, {"session_id": "s7"}, {"user_id": "u7"}, {"engine_session_id": "e7"}, {"provider_session_id": "p7"},
-                {"session_id": "s7", "since_us": START_US, "until_us": START_US + 9, "message_types": ["a"]},
-                {"session_id": "s7", "user_id": "u7", "role": "user", "include_deleted": True},
-                {"since_us": START_US}, {"platform": "p1"}, {"role": "user"}, {"provider_type": "t1"},
-                {"message_types": ["a", "b"]},
-            ):  # fmt: skip
-                yield questions.messages(MessageQuery(**asked, ascending=ascending, after=place))
-            for what in (
-                {}, {"agent_id": "a7"}, {"task_id": "t7"}, {"event": "e7"}, {"min_level": 40}, {"level": 20},
-                {"since_us": START_US},
-            ):  # fmt: skip
-                yield questions.logs(LogQuery(**what, ascending=ascending, after=place))
-    for user in (None, "u7"):
-        for last in (None, Position(START_US + 1_000_000, "s")):
-            yield questions.sessions(SessionQuery(user_id=user, after=last))
-            yield questions.sessions(SessionQuery(user_id=user, platform="p1", after=last))
-    yield questions.message(b"0" * 16)
-    yield questions.session("s7")
-    yield questions.partials([b"0" * 16, b"1" * 16])
-    yield questions.message_count(MessageQuery(session_id="s7"))
-    yield questions.message_count(MessageQuery(user_id="u7", until_us=START_US + 9))
-    yield questions.message_count(MessageQuery())
-    yield questions.log_count(LogQuery(event="e7"))
-    yield questions.log_count(LogQuery())
-
-
 def _fill(schema: Schema) -> None:
     at = "'2025-06-15T15:06:40Z'::timestamptz + n * interval '1 ms'"
     schema.execute(
@@ -164,6 +133,20 @@ def _fill(schema: Schema) -> None:
         f"""INSERT INTO sessions
         SELECT 's' || n, 'u' || n % 100, 'p' || n % 2, 1, {at}, {at}, gen_random_uuid()
         FROM generate_series(1, 20000) AS n""",
+        f"""INSERT INTO tasks (id, record_id, stamp, created_at, updated_at, agent_id, enabled, status, normalised)
+        SELECT 't' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, 'a' || n % 500, true,
+            CASE n % 20 WHEN 0 THEN 'failed' ELSE 'status ' || n % 20 END, false
+        FROM generate_series(1, 20000) AS n""",
+        f"""INSERT INTO agent_states (agent_id, record_id, stamp, created_at, updated_at, state, normalised)
+        SELECT 'a' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, 'idle', false
+        FROM generate_series(1, 20000) AS n""",
+        f"""INSERT INTO contexts (id, record_id, stamp, created_at, updated_at, agent_id, session_id, normalised)
+        SELECT 'c' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, 'a' || n % 500, 's' || n % 500, false
+        FROM generate_series(1, 20000) AS n""",
+        f"""INSERT INTO key_values (namespace, key, record_id, stamp, created_at, updated_at, normalised)
+        SELECT 'n' || n % 2, 'k' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, false
+        FROM generate_series(1, 20000) AS n""",
+        *(f"VACUUM ANALYZE {table}" for table in ("tasks", "agent_states", "contexts", "key_values")),
         "VACUUM ANALYZE messages",
         "VACUUM ANALYZE logs",
         "VACUUM ANALYZE sessions",
@@ -178,18 +161,19 @@ async def test_every_question_is_answered_through_an_index(store: PostgresStore,
     async with store._pool.connection() as connection:
         for mode in ("force_custom_plan", "force_generic_plan"):
             await connection.execute(f"SET plan_cache_mode = {mode}")
-            for question in _questions():
-                await connection.execute(f"PREPARE asked AS {question.sql}")
-                values = ", ".join([_literal(value) for value in question.values])
+            for question in asked(store._questions, START_US):
+                sql, given = numbered(question)
+                await connection.execute(f"PREPARE asked AS {sql}")
+                values = ", ".join([_literal(value) for value in given])
                 rows = await connection.fetch(f"EXPLAIN EXECUTE asked{f'({values})' if values else ''}")
                 await connection.execute("DEALLOCATE asked")
-                plans[f"{mode}: {question}"] = "\n".join(row[0] for row in rows)
+                plans[f"{mode}: {sql} {given}"] = "\n".join(row[0] for row in rows)
 
     assert {asked: plan for asked, plan in plans.items() if "Seq Scan" in plan} == {}
 
 
 def _literal(value: object) -> str:
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return f"ARRAY[{', '.join(map(_literal, value))}]"
     if isinstance(value, bytes):
         return f"'{value.hex()}'::uuid"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from penstock.stores import Fence, StoreRejected, StoreUnavailable
-from penstock.stores.rows import MessageQuery
+from penstock.stores.queries import MessageQuery
 from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.wire.records import Record

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from penstock.stores import BadStoreURL, StoreRejected
-from penstock.stores.rows import LogQuery, MessageQuery, Position, SessionQuery
-from penstock.stores.sqlite import SqliteStore, open_sql, questions
-from penstock.stores.sqlite.questions import Question
+from penstock.stores.queries import MessageQuery, Position
+from penstock.stores.sqlite import SqliteStore, open_sql
+from penstock.stores.sqlite.reading import _bound
 from penstock.stores.sqlite.settings import parse
+from tests.conformance.questions_asked import asked
 from tests.conformance.sql_records import START_US, message
 from tests.conformance.sqlite_file import execute
 
@@ -23,7 +23,7 @@ async def test_a_newer_schema_is_refused_with_both_numbers(store: SqliteStore, p
     fresh = open_sql(f"sqlite:///{path}")
 
     for call in (fresh.setup(), fresh.check()):
-        with pytest.raises(StoreRejected, match=r"version 9.* up to 1"):
+        with pytest.raises(StoreRejected, match=r"version 9.* up to 2"):
             await call
     await fresh.close()
 
@@ -35,35 +35,13 @@ async def test_a_migration_that_was_edited_is_refused(store: SqliteStore, path: 
         await store.setup()
 
 
-def _questions() -> Iterator[Question]:
-    after = Position(START_US, b"0" * 16)
-    for ascending in (True, False):
-        for place in (None, after):
-            for asked in (
-                {}, {"session_id": "s"}, {"user_id": "u"}, {"engine_session_id": "e"}, {"provider_session_id": "p"},
-                {"session_id": "s", "since_us": 1, "until_us": 2, "message_types": ["a"]}, {"since_us": 1},
-                {"session_id": "s", "user_id": "u", "role": "r", "include_deleted": True}, {"platform": "p"},
-            ):  # fmt: skip
-                yield questions.messages(MessageQuery(**asked, ascending=ascending, after=place))
-            for what in ({}, {"agent_id": "a"}, {"task_id": "t"}, {"event": "e"}, {"min_level": 40}, {"since_us": 1}):
-                yield questions.logs(LogQuery(**what, ascending=ascending, after=place))
-    for user in (None, "u"):
-        yield questions.sessions(SessionQuery(user_id=user))
-        yield questions.sessions(SessionQuery(user_id=user, after=Position(1, "s")))
-    yield questions.message(b"0" * 16)
-    yield questions.session("s")
-    yield questions.partials([b"0" * 16, b"1" * 16])
-    yield questions.message_count(MessageQuery(session_id="s"))
-    yield questions.message_count(MessageQuery(user_id="u", until_us=9))
-    yield questions.message_count(MessageQuery())
-    yield questions.log_count(LogQuery(event="e"))
-
-
 async def test_every_question_is_answered_through_an_index(store: SqliteStore, path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         plans = {
-            question.sql: [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {question.sql}", question.values)]
-            for question in _questions()
+            question.sql: [
+                row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {question.sql}", _bound(question.values))
+            ]
+            for question in asked(store._questions, START_US)
         }
 
     assert {sql: steps for sql, steps in plans.items() if any(map(_is_a_walk_through_a_table, steps))} == {}
@@ -79,7 +57,9 @@ def _is_a_walk_through_a_table(step: str) -> bool:
 
 async def test_pages_of_a_session_read_its_index_only_as_far_as_needed(store: SqliteStore, path: Path) -> None:
     await store.write([message(number, f"s{number % 2}") for number in range(2_000)])
-    question = questions.messages(MessageQuery(session_id="s1", limit=10, after=Position(START_US + 901, b"")))
+    question = store._questions.page(
+        "message", MessageQuery(session_id="s1", limit=10, after=Position(START_US + 901, b""))
+    )
 
     with closing(sqlite3.connect(path)) as connection:
         steps = 0
@@ -90,7 +70,7 @@ async def test_pages_of_a_session_read_its_index_only_as_far_as_needed(store: Sq
             return 0
 
         connection.set_progress_handler(count, 100)
-        found = connection.execute(question.sql, question.values).fetchall()
+        found = connection.execute(question.sql, _bound(question.values)).fetchall()
 
     assert len(found) == 10
     assert steps < 25

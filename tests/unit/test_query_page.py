@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.query import InvalidCursor, InvalidQuery, Page
 from penstock.query.page import Course, checked_limit, cursor, page_of, position
-from penstock.stores.rows import Position
+from penstock.stores.queries import Position
 
 times = st.integers(0, 253_402_300_799_999_999)
 

@@ -24,7 +24,22 @@ from penstock.wire.frames import (
     frame_of,
     frames_of,
 )
-from penstock.wire.records import KINDS, MAX_RECORD_BYTES, Embedding, Kind, LogEvent, Message, Record, StreamChunk
+from penstock.wire.records import (
+    KINDS,
+    MAX_RECORD_BYTES,
+    AgentState,
+    Context,
+    Embedding,
+    KeyValue,
+    Kind,
+    LogEvent,
+    Message,
+    MessageDeletion,
+    Record,
+    StreamChunk,
+    Task,
+    TaskStatus,
+)
 from tests.unit.golden.make import FOLDER, described
 from tests.unit.golden.samples import FRAMES, PLAIN_MESSAGE
 
@@ -33,6 +48,7 @@ texts = st.text(max_size=30)
 maybe = st.none() | texts
 blobs = st.none() | st.binary(max_size=30)
 times = st.integers(0, 253_402_300_799_999_999)
+maybe_times = st.none() | times
 numbers = st.integers(-(2**63), 2**63 - 1)
 
 records: st.SearchStrategy[Record] = st.one_of(
@@ -41,6 +57,15 @@ records: st.SearchStrategy[Record] = st.one_of(
     st.builds(StreamChunk, ids, times, texts, texts, ids, numbers, numbers, texts, maybe, blobs, st.booleans()),
     st.builds(LogEvent, ids, times, numbers, texts, maybe, maybe, maybe, blobs, st.booleans()),
     st.builds(Embedding, ids, times, texts, texts, st.binary(), maybe, blobs, st.booleans()),
+    st.builds(Task, ids, times, ids, texts, texts, maybe, maybe, maybe, st.booleans(), maybe, blobs, *[maybe_times] * 4,
+              st.none() | st.floats(0, 1e9), blobs, maybe, maybe_times, st.booleans(), maybe_times, st.none() | ids),
+    st.builds(TaskStatus, ids, times, ids, texts, texts, *[maybe_times] * 4, st.none() | st.floats(0, 1e9), blobs,
+              maybe, st.booleans()),
+    st.builds(AgentState, ids, times, ids, texts, texts, *[maybe] * 4, blobs, maybe_times, st.booleans(), maybe_times),
+    st.builds(Context, ids, times, ids, texts, blobs, maybe, maybe, maybe_times, maybe_times, st.booleans(),
+              maybe_times),
+    st.builds(KeyValue, ids, times, ids, texts, texts, blobs, maybe_times, maybe_times, st.booleans(), maybe_times),
+    st.builds(MessageDeletion, ids, times, texts, st.none() | ids),
 )  # fmt: skip
 
 raw_values = st.recursive(

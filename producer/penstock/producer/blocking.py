@@ -18,7 +18,7 @@ from penstock.producer.overflow import BlockWhenFull, Drops, DropWhenFull, Overf
 from penstock.producer.receipt import Placed, Ticket
 from penstock.producer.settings import ProducerSettings, settings_for
 from penstock.producer.stream import BlockingStream
-from penstock.wire.ids import RisingClock
+from penstock.wire.ids import RisingClock, StampClock
 from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
@@ -65,6 +65,26 @@ class SharedClock(RisingClock):
             return super().now_us()
 
 
+class SharedStampClock(StampClock):
+    """A `StampClock` for many threads."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, node: bytes) -> None:
+        super().__init__(node)
+        self._lock = threading.RLock()
+
+    def next(self) -> bytes:
+        """See `StampClock.next`."""
+        with self._lock:
+            return super().next()
+
+    def observe(self, stamp: bytes) -> None:
+        """See `StampClock.observe`."""
+        with self._lock:
+            super().observe(stamp)
+
+
 class BlockingProducer(Calls[BlockingReceipt]):
     """The same calls as `Producer` for any number of threads, without an event loop of theirs.
 
@@ -95,7 +115,8 @@ class BlockingProducer(Calls[BlockingReceipt]):
 
         self._drops = Drops()
         policy = _overflow(self.settings, self._drops)
-        self._begin(SharedClock(), SharedBuffer(self.settings.buffer_records, self.settings.buffer_bytes, policy))
+        buffer = SharedBuffer(self.settings.buffer_records, self.settings.buffer_bytes, policy)
+        self._begin(SharedClock(), buffer, SharedStampClock)
         self._outbox = Outbox(self.settings, self._buffer, self._producer_id)
         self._thread: LoopThread | None = None
         self._starting = threading.Lock()

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.errors import RecordDropped
 from penstock.producer.receipt import Ticket
+from penstock.producer.state_calls import StateCalls
 from penstock.producer.stream import StreamHead, StreamWriter, open_head
 from penstock.wire import building
+from penstock.wire.building_state import StateBuilder
 from penstock.wire.frames import encode
-from penstock.wire.ids import RisingClock, new_id
+from penstock.wire.ids import RisingClock, StampClock, new_id
 
 R = TypeVar("R", bound=Ticket)
 
 
-class Calls(ABC, Generic[R]):
+class Calls(StateCalls[R]):
     """Plain calls that touch memory only. What they were given may be changed afterwards.
 
     All raise `InvalidRecord` (field, value, limit) or `RecordTooLarge`, and then have taken nothing;
     on a full buffer they do what `overflow` says.
     """
 
-    def _begin(self, clock: RisingClock, buffer: Buffer) -> None:
+    def _begin(self, clock: RisingClock, buffer: Buffer, stamp_clock: type[StampClock] = StampClock) -> None:
         """Start with nothing handed over, under an identity of its own."""
+        identity = new_id()
         self._clock = clock
         self._buffer = buffer
-        self._producer_id = new_id().hex()
+        self._producer_id = identity.hex()
+        # The last 8 bytes of a UUIDv7 are its random ones.
+        self._states = StateBuilder(clock, stamp_clock(identity[8:]))
         self._streams: weakref.WeakSet[StreamWriter[R]] = weakref.WeakSet()
 
     @abstractmethod

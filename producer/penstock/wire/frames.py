@@ -46,7 +46,7 @@ class _Shape(NamedTuple):
     usual: int
     """Most records have no more fields than this; two after the required ones."""
     ids: tuple[int, ...]
-    """Places of the fields that are 16 bytes."""
+    """Places of the required fields that are 16 bytes."""
     tails: tuple[tuple[Any, ...], ...]
     """The defaults that follow that many fields."""
     signatures: set[tuple[type, ...]]
@@ -61,11 +61,11 @@ def _shape(kind: Kind) -> _Shape:
     record: type[Any] = kind.record
     hints = typing.get_type_hints(record)
     types = tuple(typing.get_args(hints[name]) or (hints[name],) for name in record._fields)
-    ids = tuple(at for at, name in enumerate(record._fields) if name in ("id", "stream_id"))
+    required = len(types) - len(record._field_defaults)
+    ids = tuple(at for at, name in enumerate(record._fields[:required]) if name in ("id", "stream_id", "stamp"))
     tails = tuple(
         tuple(record._field_defaults.get(name) for name in record._fields[at:]) for at in range(len(types) + 1)
     )
-    required = len(types) - len(record._field_defaults)
     return _Shape(kind.code, record, types, required, required + 2, ids, tails, set())
 
 

@@ -104,7 +104,136 @@ class Embedding(NamedTuple):
     normalised: bool = False
 
 
-Record: TypeAlias = Message | StreamChunk | LogEvent | Embedding
+class Task(NamedTuple):
+    """All that is known of one task, replaced by a later save of the same `task_id`.
+
+    What was saved of a task and its status are kept apart, each under its own stamp: neither a late save nor a late
+    change of status undoes the newer other one.
+    """
+
+    id: bytes
+    created_at_us: int
+    """When it was saved."""
+    stamp: bytes
+    """16 bytes (`ids.StampClock`); a stored task is replaced only by a higher one."""
+    task_id: str
+    status: str = "pending"
+    agent_id: str | None = None
+    task_type: str | None = None
+    priority: str | None = None
+    enabled: bool = True
+    description: str | None = None
+    data: bytes | None = None
+    """A JSON object, UTF-8."""
+    last_run_at_us: int | None = None
+    next_run_at_us: int | None = None
+    started_at_us: int | None = None
+    completed_at_us: int | None = None
+    duration_s: float | None = None
+    result: bytes | None = None
+    """Any JSON value, UTF-8."""
+    error: str | None = None
+    deleted_at_us: int | None = None
+    """Given: the task is deleted, and this record is what remains of it for a while."""
+    normalised: bool = False
+    first_at_us: int | None = None
+    """When it was saved first; a store fills it in."""
+    status_stamp: bytes | None = None
+    """Stamp of `status` and what follows from it, where another than `stamp`; a store fills it in."""
+
+
+class TaskStatus(NamedTuple):
+    """A change of a task's status. What is None here stays as it was."""
+
+    id: bytes
+    created_at_us: int
+    stamp: bytes
+    task_id: str
+    status: str
+    last_run_at_us: int | None = None
+    next_run_at_us: int | None = None
+    started_at_us: int | None = None
+    completed_at_us: int | None = None
+    duration_s: float | None = None
+    result: bytes | None = None
+    error: str | None = None
+    normalised: bool = False
+
+
+class AgentState(NamedTuple):
+    """The state of one agent, replaced by a later one."""
+
+    id: bytes
+    created_at_us: int
+    stamp: bytes
+    agent_id: str
+    state: str = "idle"
+    role: str | None = None
+    goal: str | None = None
+    backstory: str | None = None
+    last_task_id: str | None = None
+    stats: bytes | None = None
+    """A JSON object, UTF-8."""
+    deleted_at_us: int | None = None
+    normalised: bool = False
+    first_at_us: int | None = None
+
+
+class Context(NamedTuple):
+    """What an agent keeps for a while, replaced by a later one of the same `context_id`."""
+
+    id: bytes
+    created_at_us: int
+    stamp: bytes
+    context_id: str
+    data: bytes | None = None
+    """A JSON object, UTF-8."""
+    agent_id: str | None = None
+    session_id: str | None = None
+    expires_at_us: int | None = None
+    """From then on it is not there."""
+    deleted_at_us: int | None = None
+    normalised: bool = False
+    first_at_us: int | None = None
+
+
+class KeyValue(NamedTuple):
+    """One value under its key, replaced by a later one."""
+
+    id: bytes
+    created_at_us: int
+    stamp: bytes
+    namespace: str
+    key: str
+    value: bytes | None = None
+    """Any JSON value, UTF-8."""
+    expires_at_us: int | None = None
+    """From then on it is not there."""
+    deleted_at_us: int | None = None
+    normalised: bool = False
+    first_at_us: int | None = None
+
+
+class MessageDeletion(NamedTuple):
+    """One message marked as deleted, or a whole session removed.
+
+    Whatever the session got up to the deletion is removed, and also what of it comes late.
+    """
+
+    id: bytes
+    created_at_us: int
+    """When it was deleted. Messages created after it are not concerned."""
+    session_id: str
+    message_id: bytes | None = None
+    """None for the whole session."""
+
+
+Record: TypeAlias = (
+    Message | StreamChunk | LogEvent | Embedding | Task | TaskStatus | AgentState | Context | KeyValue | MessageDeletion
+)
+
+StateRecord: TypeAlias = Task | TaskStatus | AgentState | Context | KeyValue
+"""What the lane `state` carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +252,12 @@ KINDS = (
     Kind(2, "stream_chunk", "messages", StreamChunk),
     Kind(3, "log_event", "logs", LogEvent),
     Kind(4, "embedding", "embeddings", Embedding),
+    Kind(5, "task", "state", Task),
+    Kind(6, "task_status", "state", TaskStatus),
+    Kind(7, "agent_state", "state", AgentState),
+    Kind(8, "context", "state", Context),
+    Kind(9, "key_value", "state", KeyValue),
+    Kind(10, "message_deletion", "messages", MessageDeletion),
 )
 
 LANES = tuple(dict.fromkeys(kind.lane for kind in KINDS))

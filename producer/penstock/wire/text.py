@@ -58,7 +58,12 @@ def dump_object(field: str, value: object) -> tuple[bytes, bool]:
     """
     if not isinstance(value, Mapping):
         raise InvalidRecord(field, value, f"a mapping is needed, not {type(value).__name__}")
-    encoded = _try_dump(value if isinstance(value, dict) else dict(value))
+    return dump_value(field, value if isinstance(value, dict) else dict(value))
+
+
+def dump_value(field: str, value: object) -> tuple[bytes, bool]:
+    """*value*, anything that JSON has a word for, as UTF-8 JSON. Otherwise as `dump_object`."""
+    encoded = _try_dump(value)
     # orjson writes NaN as null and NUL as \u0000: only their traces need the slow look.
     if encoded is not None and b"null" not in encoded and b"\\u0000" not in encoded:
         return encoded, False
@@ -77,7 +82,12 @@ def load_object(encoded: bytes | str | None) -> dict[str, Any]:
     return dict(orjson.loads(encoded)) if encoded else {}
 
 
-def _try_dump(value: dict[Any, Any]) -> bytes | None:
+def load_value(encoded: bytes | str | None) -> Any:
+    """The value that `dump_value` wrote; None when there was none."""
+    return orjson.loads(encoded) if encoded else None
+
+
+def _try_dump(value: object) -> bytes | None:
     try:
         return orjson.dumps(value, option=_QUICK)
     except TypeError:

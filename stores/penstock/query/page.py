@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
-from penstock.stores.rows import Position
+from penstock.stores.queries import Position
 from penstock.wire.errors import PenstockError
 
 MAX_LIMIT = 1_000

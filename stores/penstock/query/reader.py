@@ -20,17 +20,9 @@ from penstock.query.filters import (
 )
 from penstock.query.page import Course, InvalidQuery, Page, checked_limit, page_of, position
 from penstock.stores.contract import SqlReading, VectorReading
+from penstock.stores.queries import LogQuery, MessageQuery, Position, SessionQuery
 from penstock.stores.registry import sql_store, vector_store
-from penstock.stores.rows import (
-    Hit,
-    LogQuery,
-    MessageQuery,
-    Position,
-    Session,
-    SessionQuery,
-    StoredLog,
-    StoredMessage,
-)
+from penstock.stores.rows import Hit, Session, StoredLog, StoredMessage
 from penstock.wire.building import collection_name, vector_bytes
 from penstock.wire.ids import parse_id, to_us
 from penstock.wire.settings import from_mapping

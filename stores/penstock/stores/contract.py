@@ -9,7 +9,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from penstock.stores.rows import Hit, LogQuery, MessageQuery, Session, SessionQuery, StoredLog, StoredMessage
+from penstock.stores.queries import (
+    AgentStateQuery,
+    ContextQuery,
+    KeyValueQuery,
+    LogQuery,
+    MessageQuery,
+    SessionQuery,
+    TaskQuery,
+)
+from penstock.stores.rows import (
+    Hit,
+    Session,
+    StoredAgentState,
+    StoredContext,
+    StoredKeyValue,
+    StoredLog,
+    StoredMessage,
+    StoredTask,
+)
 from penstock.wire.records import Record
 
 
@@ -45,8 +63,11 @@ class Store(Protocol):
 
         Records that are there already are skipped without error, so the call may be repeated:
         a message with version 0, a chunk and a log event is kept as it was first written; a message with a higher
-        version than the stored one replaces it; an embedding replaces one that was created earlier.
-        Counters of a session move only for messages that were new.
+        version than the stored one replaces it; an embedding replaces one that was created earlier; state is
+        replaced by a higher stamp (`states`). Counters of a session move only for messages that were new.
+
+        What was deleted does not come back with a record from before its deletion: messages by their time, state by
+        its stamp. A message that is marked as deleted stays so, whatever replaces it.
 
         With a *fence* the epoch is checked and kept in the same transaction, where the store has one.
 
@@ -104,6 +125,46 @@ class SqlReading(Protocol):
         """How many log events match, whatever limit and after say."""
         ...
 
+    async def task(self, task_id: str) -> StoredTask | None:
+        """One task; None when it is not there, or deleted."""
+        ...
+
+    async def tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
+        """At most `query.limit` tasks after `query.after`, by (created_at, id)."""
+        ...
+
+    async def count_tasks(self, query: TaskQuery) -> int:
+        """How many tasks match, whatever limit and after say."""
+        ...
+
+    async def agent_state(self, agent_id: str) -> StoredAgentState | None:
+        """The state of one agent; None when it is not there, or deleted."""
+        ...
+
+    async def agent_states(self, query: AgentStateQuery) -> Sequence[StoredAgentState]:
+        """At most `query.limit` states after `query.after`, by agent id."""
+        ...
+
+    async def context(self, context_id: str, now_us: int) -> StoredContext | None:
+        """One context; None when it is not there, deleted, or expired at *now_us*."""
+        ...
+
+    async def contexts(self, query: ContextQuery) -> Sequence[StoredContext]:
+        """At most `query.limit` contexts after `query.after`, by (created_at, id)."""
+        ...
+
+    async def count_contexts(self, query: ContextQuery) -> int:
+        """How many contexts match, whatever limit and after say."""
+        ...
+
+    async def key_value(self, namespace: str, key: str, now_us: int) -> StoredKeyValue | None:
+        """The value under one key; None when it is not there, deleted, or expired at *now_us*."""
+        ...
+
+    async def key_values(self, query: KeyValueQuery) -> Sequence[StoredKeyValue]:
+        """At most `query.limit` values after `query.after`, by key."""
+        ...
+
 
 class VectorReading(Protocol):
     """What a vector backend answers."""
@@ -130,7 +191,7 @@ class VectorReading(Protocol):
 
 
 class SqlStore(Store, SqlReading, Protocol):
-    """A SQL backend: messages, chunks and logs."""
+    """A SQL backend: messages, chunks, logs and state."""
 
 
 class VectorStore(Store, VectorReading, Protocol):

@@ -1,11 +1,11 @@
-"""What is read back, and the questions that can be asked: plain values, the same for every backend."""
+"""What is read back: plain values, the same for every backend."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,57 +86,73 @@ class Hit:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Position(NamedTuple):
-    """Where a page ended: the last item's time and id."""
-
-    at_us: int
-    id: bytes | str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageQuery:
-    """Which messages. Every field that is given must match."""
+class StoredTask:
+    """One task as it is stored: what was saved of it, and its last change of status."""
 
-    session_id: str | None = None
-    user_id: str | None = None
-    role: str | None = None
-    platform: str | None = None
-    engine_session_id: str | None = None
-    provider_session_id: str | None = None
-    provider_type: str | None = None
-    message_types: Sequence[str] = ()
-    since_us: int | None = None
-    """Created at or after."""
-    until_us: int | None = None
-    """Created before."""
-    include_deleted: bool = False
-    ascending: bool = True
-    limit: int = 100
-    after: Position | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionQuery:
-    """Which sessions."""
-
-    user_id: str | None = None
-    platform: str | None = None
-    limit: int = 100
-    after: Position | None = None
-    """(last_message_at, session id) of the last one seen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogQuery:
-    """Which log events."""
-
+    id: str
+    status: str
     agent_id: str | None = None
-    task_id: str | None = None
-    event: str | None = None
-    level: int | None = None
-    min_level: int | None = None
-    since_us: int | None = None
-    until_us: int | None = None
-    ascending: bool = True
-    limit: int = 100
-    after: Position | None = None
+    task_type: str | None = None
+    priority: str | None = None
+    enabled: bool = True
+    description: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    last_run_at: datetime | None = None
+    next_run_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration_s: float | None = None
+    result: Any = None
+    error: str | None = None
+    created_at: datetime
+    updated_at: datetime
+    version: str
+    """Rises with every change of either part; see `wire.ids.StampClock`."""
+    normalised: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAgentState:
+    """The last state of one agent."""
+
+    agent_id: str
+    state: str
+    role: str | None = None
+    goal: str | None = None
+    backstory: str | None = None
+    last_task_id: str | None = None
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    created_at: datetime
+    updated_at: datetime
+    version: str
+    normalised: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredContext:
+    """One context of an agent."""
+
+    id: str
+    data: Mapping[str, Any]
+    agent_id: str | None = None
+    session_id: str | None = None
+    expires_at: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+    version: str
+    normalised: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKeyValue:
+    """One value under its key."""
+
+    namespace: str
+    key: str
+    value: Any
+    expires_at: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+    version: str
+    normalised: bool = False

@@ -24,9 +24,15 @@ class Migration(NamedTuple):
 
 
 def statements(package: str) -> dict[str, str]:
-    """The blocks of *package*'s `statements.sql`, by the names that their `-- name:` lines give."""
-    parts = _NAME.split(files(package).joinpath("statements.sql").read_text("utf-8"))
-    return {name: body.strip().removesuffix(";") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    """The blocks of *package*'s files `sql/*.sql`, by the names that their `-- name:` lines give."""
+    found: dict[str, str] = {}
+    for entry in files(package).joinpath("sql").iterdir():
+        parts = _NAME.split(entry.read_text("utf-8"))
+        for name, body in zip(parts[1::2], parts[2::2], strict=True):
+            if name in found:
+                raise ValueError(f"{package}: two statements are called {name}")
+            found[name] = body.strip().removesuffix(";")
+    return found
 
 
 def migrations(package: str) -> list[Migration]:

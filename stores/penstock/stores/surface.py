@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from penstock.stores.rows import Session, StoredLog, StoredMessage
+from penstock.stores.rows import (
+    Session,
+    StoredAgentState,
+    StoredContext,
+    StoredKeyValue,
+    StoredLog,
+    StoredMessage,
+    StoredTask,
+)
 from penstock.wire.building import LEVELS
 from penstock.wire.ids import format_id, from_us
-from penstock.wire.records import LogEvent, Message
-from penstock.wire.text import load_object
+from penstock.wire.records import AgentState, Context, KeyValue, LogEvent, Message, Task
+from penstock.wire.text import load_object, load_value
 
 _LEVEL_NAMES = {number: name for name, number in LEVELS.items()}
 
@@ -57,3 +66,79 @@ def session(row: Sequence[Any]) -> Session:
         last_message_at=from_us(last_us),
         last_message_id=format_id(last_id),
     )
+
+
+def stored_task(row: Task) -> StoredTask:
+    """A task's row as it is read."""
+    return StoredTask(
+        id=row.task_id,
+        status=row.status,
+        agent_id=row.agent_id,
+        task_type=row.task_type,
+        priority=row.priority,
+        enabled=bool(row.enabled),
+        description=row.description,
+        data=load_object(row.data),
+        last_run_at=_moment(row.last_run_at_us),
+        next_run_at=_moment(row.next_run_at_us),
+        started_at=_moment(row.started_at_us),
+        completed_at=_moment(row.completed_at_us),
+        duration_s=row.duration_s,
+        result=load_value(row.result),
+        error=row.error,
+        version=max(row.stamp, row.status_stamp or row.stamp).hex(),
+        **_times(row),
+    )
+
+
+def stored_agent_state(row: AgentState) -> StoredAgentState:
+    """A state's row as it is read."""
+    return StoredAgentState(
+        agent_id=row.agent_id,
+        state=row.state,
+        role=row.role,
+        goal=row.goal,
+        backstory=row.backstory,
+        last_task_id=row.last_task_id,
+        stats=load_object(row.stats),
+        version=row.stamp.hex(),
+        **_times(row),
+    )
+
+
+def stored_context(row: Context) -> StoredContext:
+    """A context's row as it is read."""
+    return StoredContext(
+        id=row.context_id,
+        data=load_object(row.data),
+        agent_id=row.agent_id,
+        session_id=row.session_id,
+        expires_at=_moment(row.expires_at_us),
+        version=row.stamp.hex(),
+        **_times(row),
+    )
+
+
+def stored_key_value(row: KeyValue) -> StoredKeyValue:
+    """A value's row as it is read."""
+    return StoredKeyValue(
+        namespace=row.namespace,
+        key=row.key,
+        value=load_value(row.value),
+        expires_at=_moment(row.expires_at_us),
+        version=row.stamp.hex(),
+        **_times(row),
+    )
+
+
+def _moment(at_us: int | None) -> datetime | None:
+    return None if at_us is None else from_us(at_us)
+
+
+def _times(row: Task | AgentState | Context | KeyValue) -> dict[str, Any]:
+    first = row.created_at_us if row.first_at_us is None else row.first_at_us
+    return {
+        "created_at": from_us(first),
+        "updated_at": from_us(row.created_at_us),
+        "normalised": bool(row.normalised),
+    }

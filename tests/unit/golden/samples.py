@@ -5,7 +5,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
-from penstock.wire.records import Embedding, LogEvent, Message, Record, StreamChunk
+from penstock.wire.records import (
+    AgentState,
+    Context,
+    Embedding,
+    KeyValue,
+    LogEvent,
+    Message,
+    MessageDeletion,
+    Record,
+    StreamChunk,
+    Task,
+    TaskStatus,
+)
 
 _AT_US = 1_767_225_600_000_001  # 2026-01-01T00:00:00.000001Z
 
@@ -75,11 +87,81 @@ FULL_EMBEDDING = Embedding(
     normalised=True,
 )
 
+STAMP = bytes.fromhex("019b76da80000001") + b"producer"
+
+TASK = Task(_id(20), _AT_US, STAMP, "task-1")
+FULL_TASK = Task(
+    id=_id(21),
+    created_at_us=_AT_US,
+    stamp=STAMP,
+    task_id="task-1",
+    status="completed",
+    agent_id="agent-1",
+    task_type="report",
+    priority="high",
+    enabled=False,
+    description="Write the report",
+    data=b'{"schedule":"daily"}',
+    last_run_at_us=_AT_US + 1,
+    next_run_at_us=_AT_US + 2,
+    started_at_us=_AT_US + 3,
+    completed_at_us=_AT_US + 4,
+    duration_s=1.5,
+    result=b'{"pages":3}',
+    error="late",
+    deleted_at_us=_AT_US + 5,
+    normalised=True,
+    first_at_us=_AT_US - 1,
+    status_stamp=STAMP,
+)
+TASK_STATUS = TaskStatus(_id(22), _AT_US, STAMP, "task-1", "running")
+FULL_TASK_STATUS = TaskStatus(_id(23), _AT_US, STAMP, "task-1", *FULL_TASK[4:5], *FULL_TASK[11:18], normalised=True)
+AGENT_STATE = AgentState(_id(24), _AT_US, STAMP, "agent-1")
+FULL_AGENT_STATE = AgentState(
+    _id(25), _AT_US, STAMP, "agent-1", "busy", "coder", "Write code", "Years of it", "task-1", b'{"tasks":10}',
+    _AT_US + 1, normalised=True, first_at_us=_AT_US - 1,
+)  # fmt: skip
+CONTEXT = Context(_id(26), _AT_US, STAMP, "context-1", b'{"x":1}')
+FULL_CONTEXT = Context(
+    _id(27),
+    _AT_US,
+    STAMP,
+    "context-1",
+    b'{"x":1}',
+    "agent-1",
+    "session-1",
+    _AT_US + 9,
+    _AT_US + 1,
+    normalised=True,
+    first_at_us=_AT_US - 1,
+)
+KEY_VALUE = KeyValue(_id(28), _AT_US, STAMP, "default", "theme", b'"dark"')
+FULL_KEY_VALUE = KeyValue(
+    _id(29),
+    _AT_US,
+    STAMP,
+    "default",
+    "theme",
+    b'{"name":"dark"}',
+    _AT_US + 9,
+    _AT_US + 1,
+    normalised=True,
+    first_at_us=_AT_US - 1,
+)
+
+FULL_MESSAGE_DELETION = MessageDeletion(_id(31), _AT_US, "session-1", _id(2))
+
 FRAMES: Mapping[str, Sequence[Record]] = {
     "message": [PLAIN_MESSAGE, FULL_MESSAGE],
     "stream_chunk": [FIRST_CHUNK, LAST_CHUNK],
     "log_event": [PLAIN_LOG, FULL_LOG],
     "embedding": [PLAIN_EMBEDDING, FULL_EMBEDDING],
+    "task": [TASK, FULL_TASK],
+    "task_status": [TASK_STATUS, FULL_TASK_STATUS],
+    "agent_state": [AGENT_STATE, FULL_AGENT_STATE],
+    "context": [CONTEXT, FULL_CONTEXT],
+    "key_value": [KEY_VALUE, FULL_KEY_VALUE],
+    "message_deletion": [MessageDeletion(_id(30), _AT_US, "session-1"), FULL_MESSAGE_DELETION],
     "mixed_many": [PLAIN_MESSAGE, FIRST_CHUNK, PLAIN_LOG, PLAIN_EMBEDDING] * 5,
 }
 """What each committed file holds. `mixed_many` has more than 15 records, so its array has the long header."""

@@ -1,16 +1,38 @@
-"""Messages, chunks and logs in this process's memory: the contract with nothing in its way."""
+"""Messages, chunks, logs and state in this process's memory: the contract with nothing in its way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from penstock.stores import surface
 from penstock.stores.contract import Capabilities, Fence, Partial
-from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
-from penstock.stores.rows import LogQuery, MessageQuery, Position, Session, SessionQuery, StoredLog, StoredMessage
+from penstock.stores.errors import StaleOwner, StoreUnavailable
+from penstock.stores.memory.state import MemoryState
+from penstock.stores.queries import (
+    AgentStateQuery,
+    ContextQuery,
+    KeyValueQuery,
+    LogQuery,
+    MessageQuery,
+    Position,
+    SessionQuery,
+    TaskQuery,
+)
+from penstock.stores.rows import (
+    Session,
+    StoredAgentState,
+    StoredContext,
+    StoredKeyValue,
+    StoredLog,
+    StoredMessage,
+    StoredTask,
+)
 from penstock.stores.sessions import growth
-from penstock.wire.records import Embedding, LogEvent, Message, Record, StreamChunk
+from penstock.stores.sorting import sort
+from penstock.stores.states import is_state
+from penstock.stores.tombstones import WHOLE_SESSION, Tombstones
+from penstock.wire.records import LogEvent, Message, MessageDeletion, Record
 
 _Row = TypeVar("_Row", Message, LogEvent)
 _Key = TypeVar("_Key")
@@ -37,10 +59,12 @@ class MemorySql:
 
     def __init__(self) -> None:
         self._messages: dict[bytes, Message] = {}
-        self._chunks: dict[tuple[bytes, int], StreamChunk] = {}
+        self._chunks: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._logs: dict[bytes, LogEvent] = {}
         self._sessions: dict[str, list[Any]] = {}
         self._epochs: dict[str, int] = {}
+        self._tombstones: dict[tuple[str, bytes], int] = {}
+        self._state = MemoryState()
         self._closed = False
 
     async def setup(self) -> None:
@@ -50,11 +74,16 @@ class MemorySql:
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`."""
         await self.check()
-        if any(isinstance(record, Embedding) for record in records):
-            raise StoreRejected("this store keeps no vectors; an embedding belongs to PENSTOCK_VECTOR_URL")
+        batch = sort(records)
         if fence is not None:
             self._check_epoch(fence)
-        return sum(self._put(record) for record in records)
+        return (
+            sum([self._delete(deletion) for deletion in batch.deletions])
+            + sum([self._put_message(message) for message in self._spared(batch.messages)])
+            + sum([_put_if_absent(self._chunks, chunk[:2], chunk) for chunk in batch.chunks])
+            + sum([_put_if_absent(self._logs, log.id, log) for log in batch.logs])
+            + sum([self._state.put(record) for record in records if is_state(record)])
+        )
 
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:
         """See `Store.partials`."""
@@ -114,6 +143,56 @@ class MemorySql:
         await self.check()
         return len(self._matching_logs(query))
 
+    async def task(self, task_id: str) -> StoredTask | None:
+        """See `SqlReading.task`."""
+        await self.check()
+        return self._state.task(task_id)
+
+    async def tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
+        """See `SqlReading.tasks`."""
+        await self.check()
+        return self._state.tasks(query)
+
+    async def count_tasks(self, query: TaskQuery) -> int:
+        """See `SqlReading.count_tasks`."""
+        await self.check()
+        return self._state.count_tasks(query)
+
+    async def agent_state(self, agent_id: str) -> StoredAgentState | None:
+        """See `SqlReading.agent_state`."""
+        await self.check()
+        return self._state.agent_state(agent_id)
+
+    async def agent_states(self, query: AgentStateQuery) -> Sequence[StoredAgentState]:
+        """See `SqlReading.agent_states`."""
+        await self.check()
+        return self._state.agent_states(query)
+
+    async def context(self, context_id: str, now_us: int) -> StoredContext | None:
+        """See `SqlReading.context`."""
+        await self.check()
+        return self._state.context(context_id, now_us)
+
+    async def contexts(self, query: ContextQuery) -> Sequence[StoredContext]:
+        """See `SqlReading.contexts`."""
+        await self.check()
+        return self._state.contexts(query)
+
+    async def count_contexts(self, query: ContextQuery) -> int:
+        """See `SqlReading.count_contexts`."""
+        await self.check()
+        return self._state.count_contexts(query)
+
+    async def key_value(self, namespace: str, key: str, now_us: int) -> StoredKeyValue | None:
+        """See `SqlReading.key_value`."""
+        await self.check()
+        return self._state.key_value(namespace, key, now_us)
+
+    async def key_values(self, query: KeyValueQuery) -> Sequence[StoredKeyValue]:
+        """See `SqlReading.key_values`."""
+        await self.check()
+        return self._state.key_values(query)
+
     def _matching(self, query: MessageQuery) -> list[Message]:
         return [
             row
@@ -139,13 +218,49 @@ class MemorySql:
             raise StaleOwner(fence.partition, fence.epoch, seen)
         self._epochs[fence.partition] = fence.epoch
 
-    def _put(self, record: Record) -> bool:
-        if isinstance(record, Message):
-            return self._put_message(record)
-        if isinstance(record, LogEvent):
-            return _put_if_absent(self._logs, record.id, record)
-        chunk = cast("StreamChunk", record)
-        return _put_if_absent(self._chunks, (chunk.stream_id, chunk.seq), chunk)
+    def _delete(self, deletion: MessageDeletion) -> bool:
+        if deletion.message_id is None:
+            return self._delete_session(deletion)
+        known = self._messages.get(deletion.message_id)
+        if known is None:
+            return self._entomb(deletion.session_id, deletion.message_id, deletion.created_at_us)
+        if known.deleted_at_us is not None:
+            return False
+        self._messages[known.id] = known._replace(deleted_at_us=deletion.created_at_us)
+        self._sessions[known.session_id][3] -= 1
+        return True
+
+    def _delete_session(self, deletion: MessageDeletion) -> bool:
+        session_id, upto_us = deletion.session_id, deletion.created_at_us
+        if not self._entomb(session_id, WHOLE_SESSION, upto_us):
+            return False
+        gone = {
+            row.id for row in self._messages.values() if row.session_id == session_id and row.created_at_us <= upto_us
+        }
+        self._messages = {each: row for each, row in self._messages.items() if each not in gone}
+        self._chunks = {key: row for key, row in self._chunks.items() if key[0] not in gone}
+        self._sessions.pop(session_id, None)
+        left = (row for row in self._messages.values() if row.session_id == session_id)
+        growth(sorted(left, key=_place), into=self._sessions)
+        self._tombstones = {
+            key: at_us
+            for key, at_us in self._tombstones.items()
+            if key[0] != session_id or key[1] == WHOLE_SESSION or at_us > upto_us
+        }
+        return True
+
+    def _entomb(self, session_id: str, message_id: bytes, at_us: int) -> bool:
+        if self._tombstones.get((session_id, message_id), -1) >= at_us:
+            return False
+        self._tombstones[session_id, message_id] = at_us
+        return True
+
+    def _spared(self, messages: Sequence[Message]) -> Sequence[Message]:
+        stones = Tombstones(self._tombstones)
+        spared = stones.spare(messages)
+        for key in stones.used:
+            self._tombstones.pop(key, None)
+        return spared
 
     def _put_message(self, message: Message) -> bool:
         known = self._messages.get(message.id)
@@ -155,8 +270,13 @@ class MemorySql:
             return True
         if known.version >= message.version:
             return False
-        # Time and session stay: a message keeps its place.
-        self._messages[message.id] = message._replace(created_at_us=known.created_at_us, session_id=known.session_id)
+        deleted_at_us = message.deleted_at_us if known.deleted_at_us is None else known.deleted_at_us
+        if known.deleted_at_us is None and deleted_at_us is not None:
+            self._sessions[known.session_id][3] -= 1
+        # Time and session stay: a message keeps its place. So does the mark of a deletion.
+        self._messages[message.id] = message._replace(
+            created_at_us=known.created_at_us, session_id=known.session_id, deleted_at_us=deleted_at_us
+        )
         return True
 
 

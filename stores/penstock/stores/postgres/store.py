@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 
-from penstock.stores import surface
-from penstock.stores.contract import Capabilities, Fence, Partial
+from penstock.stores.answers import SqlAnswers
+from penstock.stores.contract import Capabilities, Fence
 from penstock.stores.errors import StoreUnavailable
-from penstock.stores.postgres import batch, questions
+from penstock.stores.postgres import batch
+from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.pool import Pool
-from penstock.stores.postgres.questions import Question
 from penstock.stores.postgres.schema import migrate, refuse_newer_schema
 from penstock.stores.postgres.settings import PostgresSettings, parse
 from penstock.stores.postgres.translation import translated
-from penstock.stores.rows import LogQuery, MessageQuery, Session, SessionQuery, StoredLog, StoredMessage
-from penstock.wire.records import LogEvent, Message, Record
+from penstock.stores.questions import Question, Questions
+from penstock.stores.sqlfiles import statements
+from penstock.wire.records import Record
 
 
 def open_sql(url: str) -> PostgresStore:
@@ -29,11 +30,13 @@ def open_sql(url: str) -> PostgresStore:
     return PostgresStore(parse(url))
 
 
-class PostgresStore:
+class PostgresStore(SqlAnswers):
     """Messages, chunks and logs in one database. See `SqlStore`.
 
     The tables lie in the first schema of the role's `search_path`.
     """
+
+    _questions = Questions(statements("penstock.stores.postgres"))
 
     capabilities = Capabilities(shared=True, fenced=True)
 
@@ -53,65 +56,23 @@ class PostgresStore:
         with translated(self._settings.where):
             return await self._pool.transact(lambda connection: batch.apply(connection, rows))
 
-    async def message(self, message_id: bytes) -> StoredMessage | None:
-        """See `SqlReading.message`."""
-        rows = await self._ask(questions.message(message_id))
-        return surface.stored_message(Message(*rows[0])) if rows else None
-
-    async def messages(self, query: MessageQuery) -> Sequence[StoredMessage]:
-        """See `SqlReading.messages`."""
-        return [surface.stored_message(Message(*row)) for row in await self._ask(questions.messages(query))]
-
-    async def count_messages(self, query: MessageQuery) -> int:
-        """See `SqlReading.count_messages`."""
-        return await self._number(questions.message_count(query))
-
-    async def session(self, session_id: str) -> Session | None:
-        """See `SqlReading.session`."""
-        rows = await self._ask(questions.session(session_id))
-        return surface.session(rows[0]) if rows else None
-
-    async def sessions(self, query: SessionQuery) -> Sequence[Session]:
-        """See `SqlReading.sessions`."""
-        return [surface.session(row) for row in await self._ask(questions.sessions(query))]
-
-    async def logs(self, query: LogQuery) -> Sequence[StoredLog]:
-        """See `SqlReading.logs`."""
-        return [surface.stored_log(LogEvent(*row)) for row in await self._ask(questions.logs(query))]
-
-    async def count_logs(self, query: LogQuery) -> int:
-        """See `SqlReading.count_logs`."""
-        return await self._number(questions.log_count(query))
-
-    async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:
-        """See `Store.partials`."""
-        rows = await self._ask(questions.partials(ids)) if ids else ()
-        return {message_id: Partial(content or "", version) for message_id, content, version in rows}
-
-    async def check(self) -> None:
-        """See `Store.check`."""
-        await self._ask(questions.schema_version())
-
     async def close(self) -> None:
         """See `Store.close`."""
         with translated(self._settings.where):
             await self._pool.close()
 
     async def _ask(self, question: Question) -> Sequence[Any]:
+        sql, values = numbered(question)
         with translated(self._settings.where):
             async with self._pool.connection() as connection:
                 if not self._schema_checked:
                     await self._check_schema(connection)
-                rows: Sequence[Any] = await connection.fetch(question.sql, *question.values)
+                rows: Sequence[Any] = await connection.fetch(sql, *values)
                 return rows
-
-    async def _number(self, question: Question) -> int:
-        number: int = (await self._ask(question))[0][0]
-        return number
 
     async def _check_schema(self, connection: Any) -> None:
         try:
-            number = await connection.fetchval(questions.schema_version().sql)
+            number = await connection.fetchval(self._questions.named("schema_version").sql)
         except asyncpg.UndefinedTableError as exc:
             message = (
                 f"{self._settings.where} has no Penstock tables; is it the right database, has a worker run on it?"

@@ -11,7 +11,7 @@ from penstock.stores.errors import StaleOwner, StoreError, StoreRejected, StoreU
 from penstock.stores.sqlite.batch import Batch, NotAllNew, apply
 from penstock.stores.sqlite.claim import Claim
 from penstock.stores.sqlite.numbers import SessionNumbers
-from penstock.stores.sqlite.schema import migrate
+from penstock.stores.sqlite.schema import FIRST_WITH_TOMBSTONES, migrate, schema_version
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.stores.sqlite.translation import translated
 from penstock.wire.logs import logger
@@ -32,6 +32,7 @@ class WritingConnection:
         self._connection: sqlite3.Connection | None = None
         self._numbers = SessionNumbers()
         self._file: tuple[int, int] | None = None
+        self._schema = 0
 
     def setup(self) -> None:
         """Create the file and its folder, and bring the schema up to date. See `Store.setup`."""
@@ -77,7 +78,7 @@ class WritingConnection:
         outcomes: list[int | StoreError]
         try:
             with self._transaction(connection):
-                outcomes = [apply(connection, self._numbers, batch, hopeful=True) for batch in batches]
+                outcomes = [self._apply(connection, batch, hopeful=True) for batch in batches]
         except (NotAllNew, StoreRejected, StaleOwner):
             with self._transaction(connection):
                 outcomes = [self._attempt(connection, batch) for batch in batches]
@@ -88,7 +89,8 @@ class WritingConnection:
         """Commit what the block writes; roll it back where it finds that it must not be written."""
         # Never a plain BEGIN: it would become a write later, when SQLITE_BUSY can no longer be waited out.
         connection.execute("BEGIN IMMEDIATE")
-        self._numbers.begin(connection)
+        if self._numbers.begin(connection):
+            self._schema = schema_version(connection)
         try:
             with translated():
                 yield
@@ -99,12 +101,16 @@ class WritingConnection:
         connection.execute("COMMIT")
         self._numbers.commit()
 
+    def _apply(self, connection: sqlite3.Connection, batch: Batch, *, hopeful: bool) -> int:
+        tombstones = self._schema >= FIRST_WITH_TOMBSTONES
+        return apply(connection, self._numbers, batch, hopeful=hopeful, tombstones=tombstones)
+
     def _attempt(self, connection: sqlite3.Connection, batch: Batch) -> int | StoreError:
         connection.execute("SAVEPOINT batch")
         outcome: int | StoreError
         try:
             with translated():
-                outcome = apply(connection, self._numbers, batch, hopeful=False)
+                outcome = self._apply(connection, batch, hopeful=False)
         except (StoreRejected, StaleOwner) as exc:
             connection.execute("ROLLBACK TO batch")
             self._numbers.roll_back()

@@ -25,12 +25,17 @@ class SessionNumbers:
         self._uncommitted: dict[str, int] = {}
         self._data_version: int | None = None
 
-    def begin(self, connection: sqlite3.Connection) -> None:
-        """Called in a new transaction: forget all where another connection has written since the last one."""
+    def begin(self, connection: sqlite3.Connection) -> bool:
+        """Called in a new transaction: forget all where another connection has written since the last one.
+
+        Returns whether one has, or may have.
+        """
         (version,) = connection.execute("PRAGMA data_version").fetchone()
-        if version != self._data_version:
-            self._known.clear()
-            self._data_version = version
+        if version == self._data_version:
+            return False
+        self._known.clear()
+        self._data_version = version
+        return True
 
     def of(self, connection: sqlite3.Connection, sessions: Iterable[str]) -> dict[str, int]:
         """The number of each of *sessions*, which must have rows."""
@@ -43,6 +48,11 @@ class SessionNumbers:
                 number = self._uncommitted.get(session) or self._look_up(connection, session)
             numbers[session] = number
         return numbers
+
+    def forget(self, session: str) -> None:
+        """The row of *session* is deleted."""
+        self._known.pop(session, None)
+        self._uncommitted.pop(session, None)
 
     def commit(self) -> None:
         """The transaction is committed: what it gave may be remembered."""

@@ -9,66 +9,27 @@ from contextlib import suppress
 from typing import Any
 
 import aiosqlite
+import orjson
 
-from penstock.stores import surface
-from penstock.stores.contract import Partial
+from penstock.stores.answers import SqlAnswers
 from penstock.stores.errors import StoreError, StoreUnavailable
-from penstock.stores.rows import LogQuery, MessageQuery, Session, SessionQuery, StoredLog, StoredMessage
-from penstock.stores.sqlite import questions
-from penstock.stores.sqlite.questions import Question
+from penstock.stores.questions import Question, Questions
+from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.schema import refuse_newer_schema
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.stores.sqlite.translation import translated
-from penstock.wire.records import LogEvent, Message
 
 
-class SqliteReading:
+class SqliteReading(SqlAnswers):
     """Answers from the file as it was last committed. Opened at the first question."""
+
+    _questions = Questions(statements("penstock.stores.sqlite"))
 
     def __init__(self, settings: SqliteSettings) -> None:
         self._settings = settings
         self._connection: aiosqlite.Connection | None = None
         self._opening: asyncio.Task[aiosqlite.Connection] | None = None
         self._closed = False
-
-    async def message(self, message_id: bytes) -> StoredMessage | None:
-        """See `SqlReading.message`."""
-        rows = await self._ask(questions.message(message_id))
-        return surface.stored_message(Message(*rows[0])) if rows else None
-
-    async def messages(self, query: MessageQuery) -> Sequence[StoredMessage]:
-        """See `SqlReading.messages`."""
-        return [surface.stored_message(Message(*row)) for row in await self._ask(questions.messages(query))]
-
-    async def count_messages(self, query: MessageQuery) -> int:
-        """See `SqlReading.count_messages`."""
-        return await self._number(questions.message_count(query))
-
-    async def session(self, session_id: str) -> Session | None:
-        """See `SqlReading.session`."""
-        rows = await self._ask(questions.session(session_id))
-        return surface.session(rows[0]) if rows else None
-
-    async def sessions(self, query: SessionQuery) -> Sequence[Session]:
-        """See `SqlReading.sessions`."""
-        return [surface.session(row) for row in await self._ask(questions.sessions(query))]
-
-    async def logs(self, query: LogQuery) -> Sequence[StoredLog]:
-        """See `SqlReading.logs`."""
-        return [surface.stored_log(LogEvent(*row)) for row in await self._ask(questions.logs(query))]
-
-    async def count_logs(self, query: LogQuery) -> int:
-        """See `SqlReading.count_logs`."""
-        return await self._number(questions.log_count(query))
-
-    async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:
-        """See `Store.partials`."""
-        rows = await self._ask(questions.partials(list(ids))) if ids else ()
-        return {message_id: Partial(content or "", version) for message_id, content, version in rows}
-
-    async def check(self) -> None:
-        """See `Store.check`."""
-        await self._ask(questions.schema_version())
 
     async def close(self) -> None:
         """Finish the question that runs, then close. Later questions are refused."""
@@ -82,11 +43,7 @@ class SqliteReading:
         connection = self._connection or await self._open()
         with translated():
             # One hop to the connection's thread, and no transaction that outlives it and pins the log.
-            return list(await connection.execute_fetchall(question.sql, question.values))
-
-    async def _number(self, question: Question) -> int:
-        number: int = (await self._ask(question))[0][0]
-        return number
+            return list(await connection.execute_fetchall(question.sql, _bound(question.values)))
 
     async def _open(self) -> aiosqlite.Connection:
         """The connection. Opening it goes on when its caller is cancelled, or aiosqlite's thread would lose it."""
@@ -118,10 +75,21 @@ class SqliteReading:
 
     async def _check_schema(self, connection: aiosqlite.Connection) -> None:
         try:
-            rows = list(await connection.execute_fetchall(*questions.schema_version()))
+            rows = list(await connection.execute_fetchall(self._questions.named("schema_version").sql))
         except sqlite3.OperationalError as exc:
             if exc.sqlite_errorcode != sqlite3.SQLITE_ERROR:
                 raise
             message = f"{self._settings.path} has no Penstock tables; is it the right file, has a worker run on it?"
             raise StoreUnavailable(message) from exc
         refuse_newer_schema(rows[0][0] or 0)
+
+
+def _bound(values: Mapping[str, Any]) -> dict[str, Any]:
+    """*values*, its arrays as what SQLite can take: ids as one BLOB, texts as JSON."""
+    return {name: _array(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _array(values: Sequence[Any]) -> bytes | str:
+    if values and isinstance(values[0], bytes):
+        return b"".join(values)
+    return orjson.dumps(values).decode()

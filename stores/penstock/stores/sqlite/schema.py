@@ -10,6 +10,8 @@ from penstock.stores.sqlfiles import Migration, migrations, pending, refuse_newe
 
 MIGRATIONS = migrations("penstock.stores.sqlite")
 
+FIRST_WITH_TOMBSTONES = 2
+
 _SQL = statements("penstock.stores.sqlite")
 
 
@@ -31,6 +33,11 @@ def migrate(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """The number of the last migration."""
+    return connection.execute(_SQL["schema_version"]).fetchone()[0] or 0
 
 
 def refuse_newer_schema(number: int) -> None:

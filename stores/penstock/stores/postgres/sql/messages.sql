@@ -1,6 +1,8 @@
--- Writing. A batch is one statement a table: an array for each field of the record, in wire order
--- (`penstock.wire.records`). An array that is NULL stands for a column of NULLs. Rows come sorted by key, so that
--- two writers wait for each other and never in a circle.
+-- Messages. A batch is one statement: an array for each field of the record, in wire order (`penstock.wire.records`).
+-- An array that is NULL stands for a column of NULLs. Rows come sorted by key, so that two writers wait for each other
+-- and never in a circle.
+-- A query is a head, its conditions joined by AND, and a tail (`penstock.stores.questions`). `:name` stands for a value,
+-- which is bound.
 
 -- name: insert_messages
 -- The first write of an id wins. Answers with the ids that were new, 16 bytes each: the counters are theirs.
@@ -63,52 +65,6 @@ FROM unnest(
 )
 WHERE m.id = given.id;
 
--- name: grow_sessions
--- Only from messages that were new. The greater id decides between messages of one microsecond.
-INSERT INTO sessions AS s (
-    id, user_id, platform, message_count, first_message_at, last_message_at, last_message_id
-)
-SELECT *
-FROM unnest(
-    $1::text [], $2::text [], $3::text [], $4::bigint [], $5::timestamptz [], $6::timestamptz [], $7::uuid []
-)
-ON CONFLICT (id) DO UPDATE SET
-    user_id = coalesce(s.user_id, excluded.user_id),
-    platform = coalesce(s.platform, excluded.platform),
-    message_count = s.message_count + excluded.message_count,
-    first_message_at = least(s.first_message_at, excluded.first_message_at),
-    last_message_at = greatest(s.last_message_at, excluded.last_message_at),
-    last_message_id = CASE
-        WHEN (excluded.last_message_at, excluded.last_message_id) > (s.last_message_at, s.last_message_id)
-            THEN excluded.last_message_id
-        ELSE s.last_message_id
-    END;
-
--- name: insert_chunks
-INSERT INTO chunks (stream_id, seq, chunks, text, created_at)
-SELECT * FROM unnest($1::uuid [], $2::bigint [], $3::bigint [], $4::text [], $5::timestamptz [])
-ON CONFLICT (stream_id, seq) DO NOTHING;
-
--- name: insert_logs
-INSERT INTO logs (id, created_at, level, event, message, agent_id, task_id, data, normalised)
-SELECT *
-FROM unnest(
-    $1::uuid [], $2::timestamptz [], $3::bigint [], $4::text [], $5::text [], $6::text [], $7::text [], $8::json [],
-    $9::boolean []
-)
-ON CONFLICT (id) DO NOTHING;
-
--- name: hold_fence
--- Keeps the row locked until the commit: an owner that comes later waits and then sees this epoch. No row: stale.
-INSERT INTO fences (partition, epoch) VALUES ($1, $2)
-ON CONFLICT (partition) DO UPDATE SET epoch = excluded.epoch WHERE fences.epoch <= excluded.epoch
-RETURNING epoch;
-
--- name: fence
-SELECT epoch FROM fences WHERE partition = $1;
-
--- Reading: a query is a head, its conditions joined by AND, and a tail. `:name` stands for a value, which is bound.
-
 -- name: message_columns
 SELECT
     m.id, m.created_at, m.session_id, m.role, m.content, m.metadata, m.user_id, m.message_type, m.platform, m.from_user_id,
@@ -167,98 +123,8 @@ ORDER BY m.created_at, m.id LIMIT :limit
 -- name: message_order_descending
 ORDER BY m.created_at DESC, m.id DESC LIMIT :limit
 
--- name: session_columns
-SELECT s.id, s.user_id, s.platform, s.message_count, s.first_message_at, s.last_message_at, s.last_message_id
-FROM sessions AS s
-
--- name: session_id
-s.id = :id
-
--- name: session_is_user_id
-s.user_id = :user_id
-
--- name: session_is_platform
-s.platform = :platform
-
--- name: session_after_descending
-(s.last_message_at, s.id) < (:at_us, :at_id)
-
--- name: session_order_descending
-ORDER BY s.last_message_at DESC, s.id DESC LIMIT :limit
-
--- name: log_columns
-SELECT l.id, l.created_at, l.level, l.event, l.message, l.agent_id, l.task_id, l.data, l.normalised
-FROM logs AS l
-
--- name: log_count
-SELECT count(*) FROM logs AS l
-
--- name: log_is_agent_id
-l.agent_id = :agent_id
-
--- name: log_is_task_id
-l.task_id = :task_id
-
--- name: log_is_event
-l.event = :event
-
--- name: log_is_level
-l.level = :level
-
--- name: log_is_min_level
-l.level >= :min_level
-
--- name: log_is_since_us
-l.created_at >= :since_us
-
--- name: log_is_until_us
-l.created_at < :until_us
-
--- name: log_after_ascending
-(l.created_at, l.id) > (:at_us, :at_id)
-
--- name: log_after_descending
-(l.created_at, l.id) < (:at_us, :at_id)
-
--- name: log_order_ascending
-ORDER BY l.created_at, l.id LIMIT :limit
-
--- name: log_order_descending
-ORDER BY l.created_at DESC, l.id DESC LIMIT :limit
-
 -- name: partials
 -- Texts of streams that may still grow.
 SELECT m.id, m.content, m.version
 FROM messages AS m
 WHERE m.id = ANY(:ids) AND m.state IN ('streaming', 'interrupted');
-
--- The schema.
-
--- name: take_migration_lock
--- Never waits: one that waits holds a snapshot, and building an index concurrently waits for snapshots to end.
--- The number is arbitrary, and the same in every release. The commit lets go of it.
-SELECT pg_try_advisory_xact_lock(5046264823);
-
--- name: bound_ddl_waits
--- What waits for a table lock stops everybody who comes after it.
-SET LOCAL lock_timeout = '5s';
-
--- name: has_schema_table
-SELECT to_regclass('schema_migrations') IS NOT NULL;
-
--- name: make_schema_table
-CREATE TABLE schema_migrations (
-    number integer PRIMARY KEY,
-    name text NOT NULL,
-    checksum text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
-);
-
--- name: applied_migrations
-SELECT number, checksum FROM schema_migrations;
-
--- name: note_migration
-INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3);
-
--- name: schema_version
-SELECT max(number) FROM schema_migrations;

@@ -1,0 +1,40 @@
+-- Sessions: what is counted of their messages. For queries see `messages.sql`.
+
+-- name: grow_session
+-- Only from messages that were new. The greater id decides between messages of one microsecond.
+INSERT INTO sessions (
+    id, user_id, platform, message_count, first_message_at, last_message_at, last_message_id
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (id) DO UPDATE SET
+    user_id = coalesce(user_id, excluded.user_id),
+    platform = coalesce(platform, excluded.platform),
+    message_count = message_count + excluded.message_count,
+    first_message_at = min(first_message_at, excluded.first_message_at),
+    last_message_at = max(last_message_at, excluded.last_message_at),
+    last_message_id = CASE
+        WHEN (excluded.last_message_at, excluded.last_message_id) > (last_message_at, last_message_id)
+            THEN excluded.last_message_id
+        ELSE last_message_id
+    END;
+
+-- name: session_no
+SELECT no FROM sessions WHERE id = ?1;
+
+-- name: session_columns
+SELECT s.id, s.user_id, s.platform, s.message_count, s.first_message_at, s.last_message_at, s.last_message_id
+FROM sessions AS s
+
+-- name: session_id
+s.id = :id
+
+-- name: session_is_user_id
+s.user_id = :user_id
+
+-- name: session_is_platform
+s.platform = :platform
+
+-- name: session_after_descending
+(s.last_message_at, s.id) < (:at_us, :at_id)
+
+-- name: session_order_descending
+ORDER BY s.last_message_at DESC, s.id DESC LIMIT :limit
