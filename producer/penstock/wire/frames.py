@@ -66,7 +66,7 @@ def _shape(kind: Kind) -> _Shape:
     tails = tuple(
         tuple(record._field_defaults.get(name) for name in record._fields[at:]) for at in range(len(types) + 1)
     )
-    return _Shape(kind.code, record, types, required, required + 2, ids, tails, set())
+    return _Shape(kind.code, record, types, required, min(required + 2, len(types)), ids, tails, set())
 
 
 _SHAPES = {kind.code: _shape(kind) for kind in KINDS}
