@@ -31,22 +31,43 @@ _values: st.SearchStrategy[Any] = st.recursive(
 )
 objects = st.dictionaries(_names, _values, max_size=4)
 
-_conditions = st.one_of(
-    scalars,
-    st.builds(lambda op, value: {op: value}, st.sampled_from(["$eq", "$ne", "$contains"]), scalars),
-    st.builds(lambda op, value: {op: value}, st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), _numbers),
-    st.builds(lambda op, value: {op: value}, st.sampled_from(["$in", "$nin"]), st.lists(scalars, max_size=4)),
-    st.builds(lambda value: {"$exists": value}, st.booleans()),
-    st.builds(lambda low, high: {"$gte": low, "$lt": high}, _numbers, _numbers),
+# Floats whose shortest text is not their value (2.0**60 is written ...7000), and the integers about them.
+_close = [2**60, 2**60 + 1, 2**60 + 24, 2.0**60, 2.0**60 + 256, 2.0**63, -(2.0**63), 5e-324, 1.7976931348623157e308]
+_wild_scalars = scalars | st.sampled_from(_close)
+_wild_keys = _names | st.sampled_from(["", "a.b", "a.", 'a"', "a'b", "$.a", "A", "0", "é", "[0]", "a\\", "a\n", "🙂"])
+_wild_values: st.SearchStrategy[Any] = st.recursive(
+    _wild_scalars | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_wild_keys, inner, max_size=3),
+    max_leaves=8,
 )
-filters: st.SearchStrategy[dict[str, Any]] = st.recursive(
-    st.dictionaries(_paths, _conditions, max_size=2),
-    lambda inner: st.one_of(
-        st.builds(
-            lambda op, parts: {op: parts}, st.sampled_from(["$and", "$or"]), st.lists(inner, min_size=1, max_size=3)
+wild_objects = st.dictionaries(_wild_keys, _wild_values, max_size=4)
+"""With keys that no filter can name, lists of lists and objects, and texts that read like what else is there."""
+
+
+def _filters(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    numbers = values.filter(lambda value: not isinstance(value, str | bool))
+    conditions = st.one_of(
+        values,
+        st.builds(lambda op, value: {op: value}, st.sampled_from(["$eq", "$ne", "$contains"]), values),
+        st.builds(lambda op, value: {op: value}, st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), numbers),
+        st.builds(lambda op, value: {op: value}, st.sampled_from(["$in", "$nin"]), st.lists(values, max_size=4)),
+        st.builds(lambda value: {"$exists": value}, st.booleans()),
+        st.builds(lambda low, high: {"$gte": low, "$lt": high}, numbers, numbers),
+    )
+    return st.recursive(
+        st.dictionaries(_paths, conditions, max_size=2),
+        lambda inner: st.one_of(
+            st.builds(
+                lambda op, parts: {op: parts}, st.sampled_from(["$and", "$or"]), st.lists(inner, min_size=1, max_size=3)
+            ),
+            st.builds(lambda part: {"$not": part}, inner),
         ),
-        st.builds(lambda part: {"$not": part}, inner),
-    ),
-    max_leaves=4,
-)
+        max_leaves=4,
+    )
+
+
+filters = _filters(scalars)
 """Filters that `parse` accepts."""
+
+wild_filters = _filters(_wild_scalars)
+"""The same over the numbers of `wild_objects`."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from penstock.stores.filters import (
+    MAX_CONDITIONS,
     MAX_DEPTH,
     MAX_ITEMS,
     MAX_STRING_CHARS,
@@ -112,6 +113,14 @@ def test_a_filter_may_nest_so_deep_and_no_deeper() -> None:
 
     with pytest.raises(FilterError, match=f"at most {MAX_DEPTH} deep"):
         parse({"$not": where})
+
+
+def test_a_filter_may_have_so_many_conditions_in_all_and_no_more() -> None:
+    half = {"$or": [{"a": n, "$not": {"b": n}} for n in range(MAX_CONDITIONS // 4)]}
+    parse({"$and": [half, half]})
+
+    with pytest.raises(FilterError, match=rf"{MAX_CONDITIONS + 1} conditions, at most {MAX_CONDITIONS} .*\$in"):
+        parse({"$and": [half, half, {"c": 1}]})
 
 
 def test_a_filter_error_is_both_ours_and_a_value_error() -> None:

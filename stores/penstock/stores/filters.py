@@ -33,7 +33,13 @@ MAX_DEPTH = 8
 MAX_ITEMS = 1_000
 """How many values a `$in` may list, and conditions a `$and` or `$or`."""
 
+MAX_CONDITIONS = 2_000
+"""How many conditions a filter may have in all. Each takes up to five values in SQL; a statement has 32,766 at most."""
+
 MAX_STRING_CHARS = 4_096
+
+_RUN = 32
+"""How many expressions stand in a row. To SQLite each one is a level of the tree, of which it takes 1,000."""
 
 CONNECTIVES = ("$and", "$or", "$not")
 
@@ -105,7 +111,22 @@ def parse(where: Mapping[str, Any] | None) -> Condition:
     Raises:
         FilterError: Malformed, too large, or with an unknown operator.
     """
-    return AllOf(()) if where is None else _group(where, MAX_DEPTH)
+    condition = AllOf(()) if where is None else _group(where, MAX_DEPTH)
+    if (count := _count(condition)) > MAX_CONDITIONS:
+        raise FilterError(
+            f"a filter of {count} conditions, at most {MAX_CONDITIONS} are accepted in all; "
+            f"one $in can ask for {MAX_ITEMS} values"
+        )
+    return condition
+
+
+def _count(condition: Condition) -> int:
+    match condition:
+        case AllOf(parts) | AnyOf(parts):
+            return sum(map(_count, parts))
+        case Not(inner):
+            return _count(inner)
+    return 1
 
 
 def _group(where: object, depth: int) -> Condition:
@@ -238,4 +259,7 @@ def to_sql(condition: Condition, leaf: Callable[[Leaf], str]) -> str:
 
 
 def _join(word: str, conditions: Sequence[Condition], leaf: Callable[[Leaf], str], empty: str) -> str:
-    return f"({word.join(to_sql(part, leaf) for part in conditions)})" if conditions else empty
+    parts = [to_sql(part, leaf) for part in conditions]
+    while len(parts) > _RUN:
+        parts = [f"({word.join(parts[at : at + _RUN])})" for at in range(0, len(parts), _RUN)]
+    return f"({word.join(parts)})" if parts else empty
