@@ -115,7 +115,10 @@ FULL_TASK = Task(
     status_stamp=STAMP,
 )
 TASK_STATUS = TaskStatus(_id(22), _AT_US, STAMP, "task-1", "running")
-FULL_TASK_STATUS = TaskStatus(_id(23), _AT_US, STAMP, "task-1", *FULL_TASK[4:5], *FULL_TASK[11:18], normalised=True)
+FULL_TASK_STATUS = TaskStatus(
+    _id(23), _AT_US, STAMP, "task-1", "completed", _AT_US + 1, _AT_US + 2, _AT_US + 3, _AT_US + 4, 1.5, b'{"pages":3}',
+    "late", normalised=True,
+)  # fmt: skip
 AGENT_STATE = AgentState(_id(24), _AT_US, STAMP, "agent-1")
 FULL_AGENT_STATE = AgentState(
     _id(25), _AT_US, STAMP, "agent-1", "busy", "coder", "Write code", "Years of it", "task-1", b'{"tasks":10}',
