@@ -57,13 +57,14 @@ async def test_the_audit_counts_every_lane_and_adds_up(queue: Queue, capsys: pyt
 
     ran = await on(queue, capsys, "audit", "--json")
 
-    nothing = {"accepted": 0, "stored": 0, "pending": 0, "dead": 0, "purged": 0}
+    nothing = {"accepted": 0, "stored": 0, "skipped": 0, "pending": 0, "dead": 0, "purged": 0}
     assert ran.code == Code.OK
     assert ran.json() == {
         "lanes": {
-            "messages": {"accepted": 15, "stored": 7, "pending": 6, "dead": 2, "purged": 0},
+            "messages": {"accepted": 15, "stored": 7, "skipped": 0, "pending": 6, "dead": 2, "purged": 0},
             "logs": {**nothing, "accepted": 3, "pending": 3},
             "embeddings": nothing,
+            "state": nothing,
         },
         "balanced": True,
     }
@@ -77,7 +78,7 @@ async def test_purged_letters_stay_counted_as_dead(queue: Queue, capsys: pytest.
     lane = (await on(queue, capsys, "audit", "--json")).json()["lanes"]["messages"]
 
     assert purged.code == Code.OK
-    assert lane == {"accepted": 2, "stored": 0, "pending": 0, "dead": 2, "purged": 2}
+    assert lane == {"accepted": 2, "stored": 0, "skipped": 0, "pending": 0, "dead": 2, "purged": 2}
 
 
 async def test_an_audit_that_does_not_add_up_ends_with_1(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +90,7 @@ async def test_an_audit_that_does_not_add_up_ends_with_1(queue: Queue, capsys: p
 
     assert (machine.code, people.code) == (Code.NO, Code.NO)
     assert machine.json()["balanced"] is False
-    assert "messages:0: accepted 4, but 0 stored + 3 pending + 0 dead = 3" in people.err
+    assert "messages:0: accepted 4, but 0 stored + 0 skipped + 3 pending + 0 dead = 3" in people.err
 
 
 async def test_a_log_that_lost_an_entry_does_not_add_up(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:

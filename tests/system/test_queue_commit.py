@@ -118,7 +118,7 @@ async def test_settled_id_is_the_last_of_the_prefix(queue: Queue) -> None:
 
 
 def test_commit_that_does_not_add_up_is_never_sent() -> None:
-    with pytest.raises(ValueError, match="3 records accounts for 1 stored, 1 dead and 0 buffered"):
+    with pytest.raises(ValueError, match="3 records accounts for 1 stored, 0 skipped, 1 dead and 0 buffered"):
         Commit(lease=Lease(WHERE, 1, 0, 0), token="t", records=3, stored=1, dead=1)  # noqa: S106 - no secret
 
 

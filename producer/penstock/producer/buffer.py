@@ -18,6 +18,9 @@ HIGH_MARK, LOW_MARK = 0.75, 0.5
 """`Producer.ready` waits above the high mark, until the buffer is below the low one."""
 
 
+_CLOSED = "the producer is not started, or closed; use it inside its `with` block"
+
+
 def _no_bell() -> None:
     """Nobody sleeps yet."""
 
@@ -61,11 +64,21 @@ class Buffer:
         if self.records >= self.max_records or self.bytes + size > self.max_bytes or self.closed:
             taken = self.closed or not self.records or self.overflow.admit(self, size)
             if self.closed:  # perhaps only while the policy waited
-                raise ProducerClosed("the producer is not started, or closed; use it inside its `with` block")
+                raise ProducerClosed(_CLOSED)
             if not taken:
                 return False
         self.append(entry)
         return True
+
+    def leave_out(self) -> None:
+        """Count a record that is not to be taken, as the producer's strategy says.
+
+        Raises:
+            ProducerClosed: As `add`.
+        """
+        if self.closed:
+            raise ProducerClosed(_CLOSED)
+        self.overflow.drops.note("strategy")
 
     def append(self, entry: Entry) -> None:
         """Take *entry* though there be no room: for the end of a stream, which is small and must not be lost.
@@ -151,6 +164,11 @@ class SharedBuffer(Buffer):
         """See `Buffer.add`."""
         with self.lock:
             return super().add(entry)
+
+    def leave_out(self) -> None:
+        """See `Buffer.leave_out`."""
+        with self.lock:
+            super().leave_out()
 
     def wake_at(self, records: float, total_bytes: float) -> None:
         """See `Buffer.wake_at`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -12,12 +12,15 @@ from uuid import UUID
 from penstock.producer.buffer import Buffer
 from penstock.producer.errors import RecordDropped
 from penstock.producer.receipt import Ticket
+from penstock.producer.settings import ProducerSettings
 from penstock.producer.state_calls import StateCalls
 from penstock.producer.stream import StreamHead, StreamWriter, open_head
-from penstock.wire import building
+from penstock.wire import building, strategies
 from penstock.wire.building_state import StateBuilder
 from penstock.wire.frames import encode
 from penstock.wire.ids import RisingClock, StampClock, new_id
+from penstock.wire.records import Record
+from penstock.wire.strategies import Chain
 
 R = TypeVar("R", bound=Ticket)
 
@@ -25,9 +28,11 @@ R = TypeVar("R", bound=Ticket)
 class Calls(StateCalls[R]):
     """Plain calls that touch memory only. What they were given may be changed afterwards.
 
-    All raise `InvalidRecord` (field, value, limit) or `RecordTooLarge`, and then have taken nothing;
+    All raise `InvalidRecord` (field, value, limit), `RecordTooLarge` or `StrategyFailed`, and then have taken nothing;
     on a full buffer they do what `overflow` says.
     """
+
+    settings: ProducerSettings
 
     def _begin(self, clock: RisingClock, buffer: Buffer, stamp_clock: type[StampClock] = StampClock) -> None:
         """Start with nothing handed over, under an identity of its own."""
@@ -38,6 +43,8 @@ class Calls(StateCalls[R]):
         # The last 8 bytes of a UUIDv7 are its random ones.
         self._states = StateBuilder(clock, stamp_clock(identity[8:]))
         self._streams: weakref.WeakSet[StreamWriter[R]] = weakref.WeakSet()
+        chain = strategies.load(self.settings.strategy) if self.settings.strategy_at == "producer" else None
+        self._encode = encode if chain is None else _encoding(chain)
 
     @abstractmethod
     def _ticket(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
@@ -45,9 +52,16 @@ class Calls(StateCalls[R]):
 
     def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
         ticket = self._ticket(record_id, lane, key, packed)
-        if not self._buffer.add(ticket):
+        if not packed:
+            self._leave_out(ticket)
+        elif not self._buffer.add(ticket):
             ticket.settle(RecordDropped(f"record {ticket.id} was dropped: the buffer was full"))
         return ticket
+
+    def _leave_out(self, ticket: R) -> None:
+        self._buffer.leave_out()
+        what = f"record {ticket.id} was not handed over: the strategy {self.settings.strategy!r} leaves it out"
+        ticket.settle(RecordDropped(what))
 
     def message(
         self,
@@ -75,7 +89,7 @@ class Calls(StateCalls[R]):
             created_at=created_at,
             **fields,
         )
-        return self._hand_over(record.id, "messages", record.session_id, encode(record))
+        return self._hand_over(record.id, "messages", record.session_id, self._encode(record))
 
     def log(
         self,
@@ -102,7 +116,7 @@ class Calls(StateCalls[R]):
             created_at=created_at,
         )
         key = record.task_id or record.agent_id or self._producer_id
-        return self._hand_over(record.id, "logs", key, encode(record))
+        return self._hand_over(record.id, "logs", key, self._encode(record))
 
     def embedding(
         self,
@@ -127,7 +141,7 @@ class Calls(StateCalls[R]):
             metadata=metadata,
             created_at=created_at,
         )
-        return self._hand_over(record.id, "embeddings", record.collection, encode(record))
+        return self._hand_over(record.id, "embeddings", record.collection, self._encode(record))
 
     def _open(
         self, session_id: str, role: str, metadata: Mapping[str, Any] | None, stream_id: Any, fields: dict[str, Any]
@@ -142,3 +156,13 @@ class Calls(StateCalls[R]):
         """End the streams whose blocks are still open, as interrupted."""
         for stream in list(self._streams):
             stream.end("interrupted")
+
+
+def _encoding(chain: Chain) -> Callable[[Record], bytes]:
+    """`encode` of what *chain* makes of a record; no bytes for one that it leaves out."""
+
+    def encode_applied(record: Record) -> bytes:
+        kept = chain.applied(record)
+        return b"" if kept is None else encode(kept)
+
+    return encode_applied

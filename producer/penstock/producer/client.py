@@ -38,7 +38,7 @@ class Producer(Calls[Receipt]):
         """*url* and *namespace* go before those of *settings*.
 
         Raises:
-            InvalidSetting: The URL is none of a queue server.
+            InvalidSetting: The URL is none of a queue server, or the strategy cannot be loaded.
         """
         self.settings = settings_for(settings, url, namespace)
         self._drops = Drops()
@@ -135,7 +135,7 @@ class Producer(Calls[Receipt]):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """How many records were given up, by reason: `buffer_full`, `stream_cut`, `closed`."""
+        """How many records were given up, by reason: `buffer_full`, `stream_cut`, `closed`, `strategy`."""
         return dict(self._drops.counts)
 
 

@@ -4,7 +4,8 @@ PenstockError
 ├── InvalidRecord           from the wire: mend the call; nothing was taken
 └── ProducerError
     ├── BufferFull          wait, or send less; this record was not taken
-    ├── RecordDropped       this record is gone, counted and logged; hand it over again if it matters
+    ├── RecordDropped       this record is gone, counted and logged; hand it over again if it matters. Or the
+    │                       strategy leaves it out, as it shall
     ├── DeadLettered        the store refused the record; mend the cause, then replay it
     ├── NotQueued           no news within the time allowed; wait longer, or look at the queue server
     ├── NotStored           no news within the time allowed; wait longer, or look at the workers
@@ -26,7 +27,7 @@ class BufferFull(ProducerError):
 
 
 class RecordDropped(ProducerError):
-    """The record was given up: counted in `dropped`, and logged."""
+    """The record was given up: counted in `dropped`, and logged unless the strategy says so."""
 
 
 class DeadLettered(ProducerError):

@@ -54,6 +54,10 @@ class Drops:
         self._unsaid += records
         self.report()
 
+    def note(self, reason: str) -> None:
+        """Count a record that is given up as the settings ask for. No warning: there is nothing to mend."""
+        self.counts[reason] += 1
+
     def report(self, *, at_once: bool = False) -> None:
         """Log what was given up and not logged yet, if it is time."""
         now = self._now_s()

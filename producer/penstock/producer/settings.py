@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from penstock.wire import strategies
 from penstock.wire.settings import InvalidSetting
 
 
@@ -53,7 +54,16 @@ class ProducerSettings:
     retry_cap_ms: float = 2_000
     """Longest wait between two tries."""
 
+    strategy: str = "default"
+    """What is stored, and how: `default`, `verbose`, `minimal`, `mask`, or `my_package.module:object`; several with
+    commas between. `docs/strategies.md` tells what each does."""
+
+    strategy_at: Literal["worker", "producer"] = "worker"
+    """Who applies it: the worker before it stores, or the producer before it sends. The text of streams, which is whole
+    at the worker alone, is left to the worker in any case."""
+
     def __post_init__(self) -> None:
+        strategies.check(self.strategy)
         for name in ("buffer_records", "buffer_bytes", "backlog_records"):
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 1 is needed")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from penstock.producer.receipt import Ticket
 from penstock.wire.building_state import DEFAULT_NAMESPACE, StateBuilder
-from penstock.wire.frames import encode
-from penstock.wire.records import AgentState, Context, KeyValue, MessageDeletion, Task, TaskStatus
+from penstock.wire.records import AgentState, Context, KeyValue, MessageDeletion, Record, Task, TaskStatus
 
 R = TypeVar("R", bound=Ticket)
 
@@ -24,6 +23,8 @@ class StateCalls(ABC, Generic[R]):
     """
 
     _states: StateBuilder
+    _encode: Callable[[Record], bytes]
+    """Makes the wire's bytes of a record; none of one that the strategy leaves out."""
 
     @abstractmethod
     def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
@@ -177,16 +178,16 @@ class StateCalls(ABC, Generic[R]):
         return self._send_deletion(self._states.message_deletion(session_id))
 
     def _send_task(self, record: Task | TaskStatus) -> R:
-        return self._hand_over(record.id, "state", f"task:{record.task_id}", encode(record))
+        return self._hand_over(record.id, "state", f"task:{record.task_id}", self._encode(record))
 
     def _send_agent_state(self, record: AgentState) -> R:
-        return self._hand_over(record.id, "state", f"agent:{record.agent_id}", encode(record))
+        return self._hand_over(record.id, "state", f"agent:{record.agent_id}", self._encode(record))
 
     def _send_context(self, record: Context) -> R:
-        return self._hand_over(record.id, "state", f"context:{record.context_id}", encode(record))
+        return self._hand_over(record.id, "state", f"context:{record.context_id}", self._encode(record))
 
     def _send_key_value(self, record: KeyValue) -> R:
-        return self._hand_over(record.id, "state", f"{record.namespace}:{record.key}", encode(record))
+        return self._hand_over(record.id, "state", f"{record.namespace}:{record.key}", self._encode(record))
 
     def _send_deletion(self, record: MessageDeletion) -> R:
-        return self._hand_over(record.id, "messages", record.session_id, encode(record))
+        return self._hand_over(record.id, "messages", record.session_id, self._encode(record))

@@ -88,6 +88,8 @@ class Commit:
     """Last entry of the prefix; empty when only streams are settled."""
     records: int = 0
     stored: int = 0
+    skipped: int = 0
+    """Records that the strategy leaves out."""
     dead: int = 0
     buffered: int = 0
     """Change of the chunks that wait in stream buffers."""
@@ -95,10 +97,10 @@ class Commit:
     streams: Sequence[StreamChange] = ()
 
     def __post_init__(self) -> None:
-        if self.records != self.stored + self.dead + self.buffered:
+        if self.records != self.stored + self.skipped + self.dead + self.buffered:
             raise ValueError(
-                f"a commit of {self.records} records accounts for {self.stored} stored, {self.dead} dead "
-                f"and {self.buffered} buffered"
+                f"a commit of {self.records} records accounts for {self.stored} stored, {self.skipped} skipped, "
+                f"{self.dead} dead and {self.buffered} buffered"
             )
 
 
@@ -108,6 +110,8 @@ class Counts:
 
     accepted: int = 0
     stored: int = 0
+    skipped: int = 0
+    """Records that the worker's strategy left out."""
     dead: int = 0
     """Dead letters that wait."""
     purged: int = 0
@@ -126,14 +130,15 @@ class Counts:
 
     @property
     def balanced(self) -> bool:
-        """Whether accepted = stored + pending + dead, and the log holds what its counter says."""
-        adds_up = self.accepted == self.stored + self.pending + self.dead + self.purged
+        """Whether accepted = stored + skipped + pending + dead, and the log holds what its counter says."""
+        adds_up = self.accepted == self.stored + self.skipped + self.pending + self.dead + self.purged
         return adds_up and (self.counted is None or self.counted == self.pending - self.buffered)
 
     def __add__(self, other: Counts) -> Counts:
         names = (
             "accepted",
             "stored",
+            "skipped",
             "dead",
             "purged",
             "pending",

@@ -2,7 +2,8 @@
 
 PenstockError
 ├── InvalidRecord          mend the call; nothing was sent
-│   └── RecordTooLarge     send less, or store the body elsewhere and send a reference
+│   ├── RecordTooLarge     send less, or store the body elsewhere and send a reference
+│   └── StrategyFailed     mend the strategy; nothing was sent
 ├── FrameError
 │   ├── FrameCorrupt       these bytes will never decode; dead-letter them
 │   └── FrameTooNew        a newer producer wrote this; upgrade the worker, keep the frame
@@ -50,6 +51,16 @@ class RecordTooLarge(InvalidRecord):
         self.field = kind
         self.value = size_bytes
         self.limit = f"at most {limit_bytes} bytes"
+
+
+class StrategyFailed(InvalidRecord):
+    """A strategy raised, or returned what cannot stand for the record. Says nothing of what the record holds."""
+
+    def __init__(self, strategy: str, fault: str) -> None:
+        ValueError.__init__(self, f"strategy {strategy!r} {fault}")
+        self.field = "strategy"
+        self.value = strategy
+        self.limit = fault
 
 
 class FrameError(PenstockError):

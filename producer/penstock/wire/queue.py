@@ -178,7 +178,7 @@ class Queue:
         names = [keys.lease(where), keys.meta(where), keys.log(where), keys.dead(where)]
         names += [keys.dead_index(where), keys.open(where), keys.gaps(where)]
         names += [keys.buffer(where, change.stream_id) for change in commit.streams]
-        counters = [commit.records, commit.stored, commit.dead, commit.buffered]
+        counters = [commit.records, commit.stored, commit.skipped, commit.dead, commit.buffered]
         changes = [[format_id(change.stream_id), change.op, *change.chunks] for change in commit.streams]
         # The server's cmsgpack reads the format from before `bin`.
         packed = [msgpack.packb(part, use_bin_type=False) for part in (list(commit.letters), changes)]
@@ -334,10 +334,11 @@ def _dead_entry(partition: Partition, at: Any, fields: Mapping[bytes, bytes]) ->
 
 
 def _counts(reply: list[Any]) -> Counts:
-    accepted, stored, dead, purged, log_records, buffered, entries, counted, first, streams, leased = reply
+    accepted, stored, skipped, dead, purged, log_records, buffered, entries, counted, first, streams, leased = reply
     return Counts(
         accepted=accepted,
         stored=stored,
+        skipped=skipped,
         dead=dead,
         purged=purged,
         pending=log_records + buffered,

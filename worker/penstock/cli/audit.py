@@ -1,4 +1,4 @@
-"""`penstock audit`: whether accepted = stored + pending + dead, in every lane."""
+"""`penstock audit`: whether accepted = stored + skipped + pending + dead, in every lane."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from penstock.cli.exits import Code
 from penstock.cli.ledger import Audit
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
 
-_ADDS_UP = "It adds up: accepted = stored + pending + dead (the purged among them), in every lane."
+_ADDS_UP = "It adds up: accepted = stored + skipped + pending + dead (the purged among them), in every lane."
 
 
 def audit(json: Json = False, redis_url: RedisUrl = REDIS_URL, namespace: Namespace = NAMESPACE) -> None:
-    """Check that accepted = stored + pending + dead.
+    """Check that accepted = stored + skipped + pending + dead.
 
     Exit code 1 where a lane does not add up. The counters move in the scripts that append and trim, so this is
-    exact while records flow. Purged dead letters stay counted as dead.
+    exact while records flow. Purged dead letters stay counted as dead; skipped is what the worker's
+    strategy leaves out.
     """
     seen = ask(redis_url, namespace, Audit.of)
     if json:
@@ -32,13 +33,11 @@ def show_audit(seen: Audit) -> None:
     """The audit for people."""
     lanes = seen.lanes()
     wrong = {where.lane for where, counts in seen.partitions.items() if not counts.balanced}
-    columns = ["lane", "accepted", "stored", "pending", "dead", "purged of them"]
+    columns = ["lane", "accepted", "stored", "skipped", "pending", "dead", "purged of them"]
     rows = [[lane, *counts.values(), _verdict(lane not in wrong)] for lane, counts in lanes.items()]
     print_table([*columns, "adds up"], rows, columns[1:])
     if seen.balanced:
-        console().print(
-            "It adds up: accepted = stored + pending + dead (the purged among them), in every lane.", style="green"
-        )
+        console().print(_ADDS_UP, style="green")
     for fault in seen.faults():
         complain(fault)
 

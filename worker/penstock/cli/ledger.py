@@ -79,11 +79,12 @@ class Audit:
         return all(counts.balanced for counts in self.partitions.values())
 
     def lanes(self) -> dict[str, dict[str, int]]:
-        """For each lane its counters; `dead` includes the purged, so accepted = stored + pending + dead."""
+        """For each lane its counters; `dead` includes the purged, so accepted = stored + skipped + pending + dead."""
         return {
             lane: {
                 "accepted": total.accepted,
                 "stored": total.stored,
+                "skipped": total.skipped,
                 "pending": total.pending,
                 "dead": total.dead + total.purged,
                 "purged": total.purged,
@@ -108,11 +109,11 @@ def _sum(parts: list[Counts]) -> Counts:
 
 def _fault(counts: Counts) -> str:
     dead = counts.dead + counts.purged
-    found = counts.stored + counts.pending + dead
+    found = counts.stored + counts.skipped + counts.pending + dead
     if counts.accepted != found:
         return (
-            f"accepted {counts.accepted:,}, but {counts.stored:,} stored + {counts.pending:,} pending "
-            f"+ {dead:,} dead = {found:,}"
+            f"accepted {counts.accepted:,}, but {counts.stored:,} stored + {counts.skipped:,} skipped "
+            f"+ {counts.pending:,} pending + {dead:,} dead = {found:,}"
         )
     return f"the log holds {counts.counted:,} records, its counter says {counts.pending - counts.buffered:,}"
 

@@ -32,7 +32,7 @@ def _row(seen: Status, lane: str) -> list[object]:
 
 
 def _as_json(seen: Status) -> dict[str, Any]:
-    names = ("pending", "accepted", "stored", "dead", "purged", "open_streams")
+    names = ("pending", "accepted", "stored", "skipped", "dead", "purged", "open_streams")
     return {
         "at": seen.at,
         "stored_up_to": seen.stored_up_to,

@@ -22,6 +22,7 @@ from penstock.worker.lease import HeldLease, kept
 from penstock.worker.letters import LetterWriter
 from penstock.worker.poison import Refused, write_or_refuse
 from penstock.worker.sandbox import Sandbox
+from penstock.worker.sifting import Sifted
 from penstock.worker.site import Site
 from penstock.worker.streams import Settlement, StreamDesk
 
@@ -55,6 +56,7 @@ class Slice:
 
     records: int = 0
     stored: int = 0
+    skipped: int = 0
     dead: int = 0
     batches: int = 0
     generation: int = 0
@@ -160,16 +162,24 @@ class _SliceRun:
 
     async def _settle(self, batch: Batch) -> None:
         streams = await self._desk.settle(batch.chunks) if self._desk else Settlement()
-        records: list[Record] = [*batch.items, *streams.messages]
-        if self._site.config.stream_policy == "all_chunks":
-            records.extend(batch.chunks)
         if not (batch.last_id or streams.changes):
             return
-        refused = await write_or_refuse(records, self._writer())
+        sifted = await self._sift(batch, streams)
+        refused = [*sifted.failed, *await write_or_refuse(sifted.records, self._writer())]
+        if self._site.sieve:
+            await self._site.sieve.tell_stored(sifted.records, refused)
         # Write first, trim second. A crash between the two delivers again what is stored, and ids make that
         # harmless; trimming first would lose it. test_crash_between_write_and_commit_loses_nothing fails if swapped.
-        await self._commit(self._commit_of(batch, streams, refused))
+        await self._commit(self._commit_of(batch, streams, sifted.skipped, refused))
         self._suspect = False
+
+    async def _sift(self, batch: Batch, streams: Settlement) -> Sifted:
+        """What the strategy makes of the records to store. It sees the messages of streams, which have all the text."""
+        sieve = self._site.sieve
+        records: list[Record] = [*batch.items, *streams.messages]
+        if self._site.config.stream_policy == "all_chunks" and (sieve is None or sieve.takes_chunks):
+            records.extend(batch.chunks)
+        return Sifted(records) if sieve is None else await sieve.sift(records)
 
     def _writer(self) -> Callable[[Sequence[Record]], Awaitable[object]]:
         fence = self._site.fence(self._partition, self._held.lease.epoch)
@@ -184,7 +194,9 @@ class _SliceRun:
 
         return write_if_ours
 
-    def _commit_of(self, batch: Batch, streams: Settlement, refused: Sequence[Refused]) -> Commit:
+    def _commit_of(
+        self, batch: Batch, streams: Settlement, left_out: Sequence[Record], refused: Sequence[Refused]
+    ) -> Commit:
         lease = self._held.lease
         letters = LetterWriter(self._partition, self._site.fleet.worker_id, 1 + lease.fails, self._site.now_ms())
         buried = [letters.undecodable(entry, reason) for entry, reason in batch.corrupt]
@@ -194,13 +206,15 @@ class _SliceRun:
             else:  # a view of a stream that goes on: its text is in the buffer, and its message comes
                 _log.warning("stream view refused", partition=str(self._partition), reason=one.reason)
         dead = sum(letter.records for letter in buried)
+        skipped = sum(_weight(record, batch, streams) for record in left_out)
         self._moved.batches += 1
         return Commit(
             lease=lease,
             token=new_id().hex(),
             last_id=batch.last_id,
             records=batch.records,
-            stored=batch.records - dead - streams.buffered,
+            stored=batch.records - skipped - dead - streams.buffered,
+            skipped=skipped,
             dead=dead,
             buffered=streams.buffered,
             letters=buried,
@@ -221,6 +235,7 @@ class _SliceRun:
             raise LeaseLost(f"the lease of {self._partition} ran out before a commit")
         self._moved.records += commit.records
         self._moved.stored += commit.stored
+        self._moved.skipped += commit.skipped
         self._moved.dead += commit.dead
 
 
@@ -232,7 +247,7 @@ async def _abandon(ahead: asyncio.Task[Batch]) -> None:
 
 
 def _weight(record: Record, batch: Batch, streams: Settlement) -> int:
-    """For how many accepted records a refused one counts."""
+    """For how many accepted records one counts that is refused or left out."""
     if isinstance(record, StreamChunk):
         return 0  # kept beside the message that its stream makes, which is what counts
     return streams.weights.get(record.id, batch.weights.get(record.id, 1))

@@ -14,8 +14,6 @@ from penstock.wire.keys import Partition
 from penstock.wire.records import kind_of
 from penstock.worker.poison import Refused
 
-REJECTED = "rejected"
-"""Error kind: the store refused the record."""
 UNDECODABLE = "undecodable"
 """Error kind: the log's entry is no frame; the letter holds its bytes."""
 
@@ -39,9 +37,9 @@ class LetterWriter:
         }
 
     def refused(self, refused: Refused, records: int) -> Letter:
-        """The letter of a record that the store refused; it counts for that many accepted ones."""
+        """The letter of a record that will not be stored; it counts for that many accepted ones."""
         kind = kind_of(refused.record).name
-        envelope = self._envelope(REJECTED, refused.reason, kind)
+        envelope = self._envelope(refused.kind, refused.reason, kind)
         return Letter(format_id(refused.record.id), records, encode(refused.record, limit_bytes=None), envelope)
 
     def undecodable(self, entry: Entry, reason: str) -> Letter:

@@ -11,11 +11,16 @@ from penstock.wire.records import Record
 Write = Callable[[Sequence[Record]], Awaitable[object]]
 
 
+REJECTED = "rejected"
+"""Error kind: the store refused the record."""
+
+
 class Refused(NamedTuple):
-    """A record that the store will never take, and why."""
+    """A record that will never be stored, and why."""
 
     record: Record
     reason: str
+    kind: str = REJECTED
 
 
 async def write_or_refuse(records: Sequence[Record], write: Write) -> list[Refused]:

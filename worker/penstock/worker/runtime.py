@@ -32,6 +32,7 @@ from penstock.wire.errors import QueueUnavailable
 from penstock.wire.keys import Keys, Partition
 from penstock.wire.queue import MAX_PARTITIONS, Queue
 from penstock.wire.records import LANES
+from penstock.wire.strategies import load
 from penstock.wire.tasks import end_task
 from penstock.worker.drain import LaneWaits, Slice, drain
 from penstock.worker.fleet import Busy, Fleet
@@ -255,6 +256,7 @@ def _tell(partition: Partition, moved: Slice, seconds: float) -> None:
         partition=str(partition),
         records=moved.records,
         stored=moved.stored,
+        skipped=moved.skipped,
         dead=moved.dead,
         batches=moved.batches,
         ms=round(seconds * 1000),
@@ -290,8 +292,9 @@ def run_worker(config: WorkerConfig, *, burst: bool = False) -> None:
 
     Raises:
         QueueUnavailable: The queue server does not answer at the start.
-        ConfigMismatch, BadStoreURL: A setting cannot be used.
+        ConfigMismatch, BadStoreURL, InvalidSetting: A setting cannot be used.
     """
-    Stores(config)  # a wrong URL is told before anything starts
+    Stores(config)  # a wrong URL is told before anything starts, and a wrong strategy
+    load(config.strategy)
     asyncio.set_event_loop(asyncio.new_event_loop())
     create_worker(worker_settings(config), burst=burst).run()

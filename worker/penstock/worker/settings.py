@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from penstock.wire import strategies
 from penstock.wire.settings import InvalidSetting
 
 _AT_LEAST_ONE = (
@@ -75,6 +76,14 @@ class WorkerConfig:
     stream_snapshot_ms: int = 2_000
     """With `snapshots`: how often an open stream's row is refreshed."""
 
+    strategy: str = "default"
+    """What is stored, and how: `default`, `verbose`, `minimal`, `mask`, or `my_package.module:object`; several with
+    commas between. `docs/strategies.md` tells what each does."""
+
+    strategy_at: Literal["worker", "producer"] = "worker"
+    """Who applies it: the worker before it stores, or the producer before it sends. The text of streams, which is whole
+    at the worker alone, is left to the worker in any case."""
+
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto` is console on a terminal, else JSON."""
 
@@ -82,6 +91,7 @@ class WorkerConfig:
     """Lowest level that is written."""
 
     def __post_init__(self) -> None:
+        strategies.check(self.strategy)
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 1 is needed")

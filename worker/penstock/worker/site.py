@@ -14,6 +14,7 @@ from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.worker.fleet import Fleet
 from penstock.worker.settings import WorkerConfig
+from penstock.worker.sifting import Sieve
 
 
 def wall_clock_ms() -> int:
@@ -53,10 +54,14 @@ class Site:
     queue: Queue
     stores: Stores
     fleet: Fleet
+    sieve: Sieve | None = field(init=False)
     now_ms: Callable[[], int] = wall_clock_ms
     rng: random.Random = field(default_factory=random.Random)
     snapshots: dict[bytes, int] = field(default_factory=dict)
     """When each open stream's row was last refreshed, in milliseconds. Lost with the process, harmlessly."""
+
+    def __post_init__(self) -> None:
+        self.sieve = Sieve.of(self.config)
 
     def fence(self, partition: Partition, epoch: int) -> Fence:
         """What the store checks before it takes this owner's writes."""

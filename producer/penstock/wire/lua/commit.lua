@@ -3,9 +3,9 @@
 --
 -- KEYS 1 lease, 2 meta, 3 log, 4 dead, 5 dead index, 6 open, 7 gaps, then one buffer for each stream operation
 -- ARGV 1 epoch, 2 token of this commit, 3 last entry id of the prefix, 4 id to trim up to, 5 now (ms),
---      6 records leaving the log, 7 records stored, 8 records dead, 9 change of buffered records,
---      10 MessagePack of dead letters {id, count, record, envelope},
---      11 MessagePack of stream operations {stream id, op, chunk, chunk, ...}, in the order of their buffers
+--      6 records leaving the log, 7 records stored, 8 records skipped, 9 records dead, 10 change of buffered records,
+--      11 MessagePack of dead letters {id, count, record, envelope},
+--      12 MessagePack of stream operations {stream id, op, chunk, chunk, ...}, in the order of their buffers
 --         op 0: the stream is settled, forget it · 1: append · 2: append, the stream has ended with a gap
 -- Returns 1, or 0 when the lease is lost: then nothing was done.
 --
@@ -17,11 +17,11 @@ if redis.call('HGET', KEYS[2], 'token') == ARGV[2] then
   return 1
 end
 
-for _, letter in ipairs(cmsgpack.unpack(ARGV[10])) do
+for _, letter in ipairs(cmsgpack.unpack(ARGV[11])) do
   local at = redis.call('XADD', KEYS[4], '*', 'i', letter[1], 'n', letter[2], 'r', letter[3], 'e', letter[4])
   redis.call('HSET', KEYS[5], letter[1], at)
 end
-for i, change in ipairs(cmsgpack.unpack(ARGV[11])) do
+for i, change in ipairs(cmsgpack.unpack(ARGV[12])) do
   local stream, op, buffer = change[1], change[2], KEYS[7 + i]
   if op == 0 then
     redis.call('DEL', buffer)
@@ -48,6 +48,7 @@ end
 redis.call('HSET', KEYS[2], 'token', ARGV[2], 'head', head, 'stall', 0, 'fails', 0)
 redis.call('HINCRBY', KEYS[2], 'pending', -tonumber(ARGV[6]))
 redis.call('HINCRBY', KEYS[2], 'stored', ARGV[7])
-redis.call('HINCRBY', KEYS[2], 'dead', ARGV[8])
-redis.call('HINCRBY', KEYS[2], 'buffered', ARGV[9])
+redis.call('HINCRBY', KEYS[2], 'skipped', ARGV[8])
+redis.call('HINCRBY', KEYS[2], 'dead', ARGV[9])
+redis.call('HINCRBY', KEYS[2], 'buffered', ARGV[10])
 return 1

@@ -1,7 +1,8 @@
 -- The counters of a partition, in one instant.
 -- KEYS 1 meta, 2 log, 3 open, 4 lease. ARGV 1 walk the log when it has at most this many entries.
--- Returns {accepted, stored, dead, purged, pending, buffered, entries, counted or -1, first entry id or '', open streams, leased}.
-local meta = redis.call('HMGET', KEYS[1], 'accepted', 'stored', 'dead', 'purged', 'pending', 'buffered')
+-- Returns {accepted, stored, skipped, dead, purged, pending, buffered, entries, counted or -1, first entry id or '',
+-- open streams, leased}.
+local meta = redis.call('HMGET', KEYS[1], 'accepted', 'stored', 'skipped', 'dead', 'purged', 'pending', 'buffered')
 local entries = redis.call('XLEN', KEYS[2])
 local counted = -1
 local first = ''
@@ -21,12 +22,12 @@ else
   first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1][1]
 end
 local reply = {}
-for i = 1, 6 do
+for i = 1, 7 do
   reply[i] = tonumber(meta[i] or 0)
 end
-reply[7] = entries
-reply[8] = counted
-reply[9] = first
-reply[10] = redis.call('ZCARD', KEYS[3])
-reply[11] = redis.call('EXISTS', KEYS[4])
+reply[8] = entries
+reply[9] = counted
+reply[10] = first
+reply[11] = redis.call('ZCARD', KEYS[3])
+reply[12] = redis.call('EXISTS', KEYS[4])
 return reply
