@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from penstock.stores.contract import Fence
 from penstock.stores.errors import StaleOwner, StoreRejected
+from penstock.stores.postgres.copying import COPY_FROM, copy_logs
 from penstock.stores.sessions import growth
 from penstock.stores.sqlfiles import statements
 from penstock.wire.records import LogEvent, Message, Record, StreamChunk
@@ -59,8 +60,10 @@ def sort(records: Iterable[Record], fence: Fence | None) -> Batch:
     return Batch(fence, messages, sorted(chunks, key=_by_stream_and_number), sorted(logs, key=_by_key))
 
 
-async def apply(connection: Any, batch: Batch) -> int:
+async def apply(connection: Any, batch: Batch, *, copies: bool = True) -> int:
     """Write *batch*. Returns how many records were new or newer.
+
+    Without *copies* nothing goes by COPY, for which the driver prepares a statement by a name.
 
     Raises:
         StaleOwner: A higher epoch has written. Nothing is written.
@@ -70,7 +73,7 @@ async def apply(connection: Any, batch: Batch) -> int:
     return (
         await _merge_messages(connection, batch.messages)
         + await _insert(connection, "insert_chunks", batch.chunks)
-        + await _insert(connection, "insert_logs", batch.logs)
+        + await _insert_logs(connection, batch.logs, copies=copies)
     )
 
 
@@ -123,6 +126,12 @@ async def _insert(connection: Any, statement: str, rows: Sequence[Sequence[Any]]
         told: str = await connection.execute(_SQL[statement], *_columns(rows[at : at + _ROWS]))
         inserted += int(told.rpartition(" ")[2])  # "INSERT 0 5"
     return inserted
+
+
+async def _insert_logs(connection: Any, logs: Sequence[LogEvent], *, copies: bool) -> int:
+    if copies and len(logs) >= COPY_FROM and await copy_logs(connection, logs):
+        return len(logs)
+    return await _insert(connection, "insert_logs", logs)
 
 
 def _in_place(taken: Sequence[Message]) -> Message:
