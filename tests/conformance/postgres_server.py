@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 import asyncpg
 
-from penstock.wire.records import LogEvent, Message
+from penstock.stores.states import Row
+from penstock.wire.records import AgentState, Context, KeyValue, LogEvent, Message, Task
 from tests.conformance.sql_records import Counts
 
 with warnings.catch_warnings():
@@ -134,6 +135,36 @@ class Schema:
     def counts(self) -> dict[str, Counts]:
         found = self.rows("SELECT id, message_count, first_message_at, last_message_at, last_message_id FROM sessions")
         return {row[0]: Counts(*map(_plain, row[1:])) for row in found}
+
+    def chunks(self) -> list[tuple[bytes, int, str]]:
+        found = self.rows("SELECT stream_id, seq, text FROM chunks ORDER BY stream_id, seq")
+        return [(row[0].bytes, row[1], row[2]) for row in found]
+
+    def states(self) -> list[Row]:
+        tasks = self.rows(
+            """SELECT record_id, updated_at, stamp, id, status, agent_id, task_type, priority, enabled, description,
+            data::text, last_run_at, next_run_at, started_at, completed_at, duration_s, result::text, error, deleted_at,
+            normalised, created_at, status_stamp FROM tasks"""
+        )
+        states = self.rows(
+            """SELECT record_id, updated_at, stamp, agent_id, state, role, goal, backstory, last_task_id, stats::text,
+            deleted_at, normalised, created_at FROM agent_states"""
+        )
+        contexts = self.rows(
+            """SELECT record_id, updated_at, stamp, id, data::text, agent_id, session_id, expires_at, deleted_at,
+            normalised, created_at FROM contexts"""
+        )
+        values = self.rows(
+            """SELECT record_id, updated_at, stamp, namespace, key, value::text, expires_at, deleted_at, normalised,
+            created_at FROM key_values"""
+        )
+        found: list[Row] = [
+            Task(*map(_plain, row))._replace(data=_utf8(row[10]), result=_utf8(row[16])) for row in tasks
+        ]
+        found += [AgentState(*map(_plain, row))._replace(stats=_utf8(row[9])) for row in states]
+        found += [Context(*map(_plain, row))._replace(data=_utf8(row[4])) for row in contexts]
+        found += [KeyValue(*map(_plain, row))._replace(value=_utf8(row[5])) for row in values]
+        return found
 
 
 def _plain(value: Any) -> Any:

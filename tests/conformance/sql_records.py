@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from penstock.stores.contract import SqlStore
+from penstock.stores.states import Row
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import Embedding, LogEvent, Message, StreamChunk
 
@@ -28,6 +29,10 @@ class Backend(NamedTuple):
     messages: Callable[[], Sequence[Message]]
     logs: Callable[[], Sequence[LogEvent]]
     counts: Callable[[], dict[str, Counts]]
+    chunks: Callable[[], Sequence[tuple[bytes, int, str]]]
+    """Stream, place and text of each."""
+    states: Callable[[], Sequence[Row]]
+    """In any order; also those that are deleted."""
 
 
 def message(number: int, session: str = "s", **fields: Any) -> Message:

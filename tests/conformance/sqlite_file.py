@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from penstock.wire.records import LogEvent, Message
+from penstock.stores.states import Row
+from penstock.wire.records import AgentState, Context, KeyValue, LogEvent, Message, Task
 from tests.conformance.sql_records import Counts
 
 
@@ -40,6 +41,40 @@ def stored_logs(path: Path) -> list[LogEvent]:
 def session_counts(path: Path) -> dict[str, Counts]:
     sql = "SELECT id, message_count, first_message_at, last_message_at, last_message_id FROM sessions"
     return {row[0]: Counts(*row[1:]) for row in rows(path, sql)}
+
+
+def stored_chunks(path: Path) -> list[tuple[bytes, int, str]]:
+    found: list[Any] = rows(path, "SELECT stream_id, seq, text FROM chunks ORDER BY stream_id, seq")
+    return found
+
+
+def stored_states(path: Path) -> list[Row]:
+    tasks = rows(
+        path,
+        """SELECT record_id, updated_at, stamp, id, status, agent_id, task_type, priority, enabled, description, data,
+        last_run_at, next_run_at, started_at, completed_at, duration_s, result, error, deleted_at, normalised,
+        created_at, status_stamp FROM tasks""",
+    )
+    states = rows(
+        path,
+        """SELECT record_id, updated_at, stamp, agent_id, state, role, goal, backstory, last_task_id, stats,
+        deleted_at, normalised, created_at FROM agent_states""",
+    )
+    contexts = rows(
+        path,
+        """SELECT record_id, updated_at, stamp, id, data, agent_id, session_id, expires_at, deleted_at, normalised,
+        created_at FROM contexts""",
+    )
+    values = rows(
+        path,
+        """SELECT record_id, updated_at, stamp, namespace, key, value, expires_at, deleted_at, normalised, created_at
+        FROM key_values""",
+    )
+    found: list[Row] = [Task(*row)._replace(data=_bytes(row[10]), result=_bytes(row[16])) for row in tasks]
+    found += [AgentState(*row)._replace(stats=_bytes(row[9])) for row in states]
+    found += [Context(*row)._replace(data=_bytes(row[4])) for row in contexts]
+    found += [KeyValue(*row)._replace(value=_bytes(row[5])) for row in values]
+    return found
 
 
 def execute(path: Path, *statements: str) -> None:

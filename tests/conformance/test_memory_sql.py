@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from penstock.stores.memory.sql import open_sql
+from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend, Counts
+from tests.conformance.state_contract import StateConformance
 
 
-class TestMemorySql(SqlStoreConformance):
+class TestMemorySql(StateConformance, DeletionConformance, SqlStoreConformance):
     """Looked at through its dicts."""
 
     @asynccontextmanager
@@ -22,5 +24,7 @@ class TestMemorySql(SqlStoreConformance):
             lambda: list(store._messages.values()),
             lambda: list(store._logs.values()),
             lambda: {row[0]: Counts(*row[3:]) for row in store._sessions.values()},
+            lambda: sorted((*key, row[3]) for key, row in store._chunks.items()),
+            lambda: list(store._state._rows.values()),
         )
         await store.close()

@@ -25,7 +25,7 @@ class TestPostgres(SqlStoreConformance):
             store = open_sql(schema.url)
             await store.setup()
             try:
-                yield Backend(store, schema.messages, schema.logs, schema.counts)
+                yield Backend(store, schema.messages, schema.logs, schema.counts, schema.chunks, schema.states)
             finally:
                 await store.close()
 

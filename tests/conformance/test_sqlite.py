@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from penstock.stores.sqlite import open_sql
+from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
-from tests.conformance.sqlite_file import session_counts, stored_logs, stored_messages
+from tests.conformance.sqlite_file import session_counts, stored_chunks, stored_logs, stored_messages, stored_states
+from tests.conformance.state_contract import StateConformance
 
 
-class TestSqlite(SqlStoreConformance):
+class TestSqlite(StateConformance, DeletionConformance, SqlStoreConformance):
     """Looked at through a connection of the standard library."""
 
     @asynccontextmanager
@@ -28,6 +30,8 @@ class TestSqlite(SqlStoreConformance):
                     lambda: stored_messages(path),
                     lambda: stored_logs(path),
                     lambda: session_counts(path),
+                    lambda: stored_chunks(path),
+                    lambda: stored_states(path),
                 )
             finally:
                 await store.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from penstock.stores.errors import StoreRejected
@@ -13,9 +13,8 @@ from penstock.wire.records import LogEvent, Message, MessageDeletion, Record, St
 class Sorted(NamedTuple):
     """A batch, each table's records in their order."""
 
-    messages: list[Message]
-    chunks: list[tuple[Any, ...]]
-    """Rows: stream id, seq, chunks, text, created_at."""
+    messages: Sequence[Message]
+    chunks: Sequence[StreamChunk]
     logs: list[LogEvent]
     deletions: list[MessageDeletion]
     states: States | None
@@ -29,7 +28,7 @@ def sort(records: Iterable[Record]) -> Sorted:
         StoreRejected: One that no SQL store keeps.
     """
     messages: list[Message] = []
-    chunks: list[tuple[Any, ...]] = []
+    chunks: list[StreamChunk] = []
     logs: list[LogEvent] = []
     deletions: list[MessageDeletion] = []
     states: list[StateRecord] = []
@@ -39,7 +38,7 @@ def sort(records: Iterable[Record]) -> Sorted:
         elif isinstance(record, LogEvent):
             logs.append(record)
         elif isinstance(record, StreamChunk):
-            chunks.append((record.stream_id, record.seq, record.chunks, record.text, record.created_at_us))
+            chunks.append(record)
         elif isinstance(record, MessageDeletion):
             deletions.append(record)
         elif is_state(record):
@@ -47,3 +46,8 @@ def sort(records: Iterable[Record]) -> Sorted:
         else:
             raise StoreRejected("this store keeps no vectors; an embedding belongs to PENSTOCK_VECTOR_URL")
     return Sorted(messages, chunks, logs, deletions, States(states) if states else None)
+
+
+def chunk_row(chunk: StreamChunk) -> tuple[Any, ...]:
+    """Stream id, seq, chunks, text, created_at."""
+    return chunk.stream_id, chunk.seq, chunk.chunks, chunk.text, chunk.created_at_us

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from penstock.wire.records import Message
+from penstock.wire.records import Message, StreamChunk
 
 WHOLE_SESSION = b""
 """In place of a message's id, in the tombstone of a session."""
@@ -17,6 +17,8 @@ class Tombstones:
         self._stones = stones
         self.used: list[tuple[str, bytes]] = []
         """Those of messages that have come by now, which carry the mark themselves."""
+        self.lost: list[bytes] = []
+        """Ids of messages that came too late. Chunks of theirs may have come in time, and go too."""
 
     def spare(self, messages: Sequence[Message]) -> Sequence[Message]:
         """*messages* without those of deleted sessions, and with the mark on those that were deleted before they came.
@@ -25,11 +27,21 @@ class Tombstones:
         """
         if not self._stones:
             return messages
-        return [self._marked(each) for each in messages if not self._is_of_deleted_session(each)]
+        kept: list[Message] = []
+        for message in messages:
+            if self._is_of_deleted_session(message):
+                self.lost.append(message.id)
+            else:
+                kept.append(self._marked(message))
+        return kept
 
-    def _is_of_deleted_session(self, message: Message) -> bool:
-        deleted_at = self._stones.get((message.session_id, WHOLE_SESSION))
-        return deleted_at is not None and message.created_at_us <= deleted_at
+    def spare_chunks(self, chunks: Sequence[StreamChunk]) -> Sequence[StreamChunk]:
+        """*chunks* without those of streams that were opened before the deletion of their session."""
+        return [chunk for chunk in chunks if not self._is_of_deleted_session(chunk)] if self._stones else chunks
+
+    def _is_of_deleted_session(self, record: Message | StreamChunk) -> bool:
+        deleted_at = self._stones.get((record.session_id, WHOLE_SESSION))
+        return deleted_at is not None and record.created_at_us <= deleted_at
 
     def _marked(self, message: Message) -> Message:
         key = (message.session_id, message.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from penstock.stores import surface
@@ -29,7 +29,7 @@ from penstock.stores.rows import (
     StoredTask,
 )
 from penstock.stores.sessions import growth
-from penstock.stores.sorting import sort
+from penstock.stores.sorting import Sorted, chunk_row, sort
 from penstock.stores.states import is_state
 from penstock.stores.tombstones import WHOLE_SESSION, Tombstones
 from penstock.wire.records import LogEvent, Message, MessageDeletion, Record
@@ -77,10 +77,12 @@ class MemorySql:
         batch = sort(records)
         if fence is not None:
             self._check_epoch(fence)
+        deleted = sum([self._delete(deletion) for deletion in batch.deletions])
+        batch = self._spared(batch)
         return (
-            sum([self._delete(deletion) for deletion in batch.deletions])
-            + sum([self._put_message(message) for message in self._spared(batch.messages)])
-            + sum([_put_if_absent(self._chunks, chunk[:2], chunk) for chunk in batch.chunks])
+            deleted
+            + sum([self._put_message(message) for message in batch.messages])
+            + sum([_put_if_absent(self._chunks, chunk[:2], chunk) for chunk in map(chunk_row, batch.chunks)])
             + sum([_put_if_absent(self._logs, log.id, log) for log in batch.logs])
             + sum([self._state.put(record) for record in records if is_state(record)])
         )
@@ -222,8 +224,8 @@ class MemorySql:
         if deletion.message_id is None:
             return self._delete_session(deletion)
         known = self._messages.get(deletion.message_id)
-        if known is None:
-            return self._entomb(deletion.session_id, deletion.message_id, deletion.created_at_us)
+        if known is None or known.session_id != deletion.session_id:
+            return self._entomb(deletion, deletion.message_id)
         if known.deleted_at_us is not None:
             return False
         self._messages[known.id] = known._replace(deleted_at_us=deletion.created_at_us)
@@ -232,13 +234,13 @@ class MemorySql:
 
     def _delete_session(self, deletion: MessageDeletion) -> bool:
         session_id, upto_us = deletion.session_id, deletion.created_at_us
-        if not self._entomb(session_id, WHOLE_SESSION, upto_us):
+        if not self._entomb(deletion, WHOLE_SESSION):
             return False
         gone = {
             row.id for row in self._messages.values() if row.session_id == session_id and row.created_at_us <= upto_us
         }
         self._messages = {each: row for each, row in self._messages.items() if each not in gone}
-        self._chunks = {key: row for key, row in self._chunks.items() if key[0] not in gone}
+        self._drop_chunks(gone)
         self._sessions.pop(session_id, None)
         left = (row for row in self._messages.values() if row.session_id == session_id)
         growth(sorted(left, key=_place), into=self._sessions)
@@ -249,18 +251,26 @@ class MemorySql:
         }
         return True
 
-    def _entomb(self, session_id: str, message_id: bytes, at_us: int) -> bool:
-        if self._tombstones.get((session_id, message_id), -1) >= at_us:
+    def _entomb(self, deletion: MessageDeletion, message_id: bytes) -> bool:
+        """Note *deletion*, unless the session was deleted after it, or the message before it."""
+        session_id, at_us = deletion.session_id, deletion.created_at_us
+        known = (session_id, message_id) in self._tombstones and message_id != WHOLE_SESSION
+        if known or self._tombstones.get((session_id, WHOLE_SESSION), -1) >= at_us:
             return False
         self._tombstones[session_id, message_id] = at_us
         return True
 
-    def _spared(self, messages: Sequence[Message]) -> Sequence[Message]:
+    def _spared(self, batch: Sorted) -> Sorted:
         stones = Tombstones(self._tombstones)
-        spared = stones.spare(messages)
+        batch = batch._replace(messages=stones.spare(batch.messages), chunks=stones.spare_chunks(batch.chunks))
         for key in stones.used:
             self._tombstones.pop(key, None)
-        return spared
+        self._drop_chunks(stones.lost)
+        return batch
+
+    def _drop_chunks(self, streams: Collection[bytes]) -> None:
+        if streams:
+            self._chunks = {key: row for key, row in self._chunks.items() if key[0] not in streams}
 
     def _put_message(self, message: Message) -> bool:
         known = self._messages.get(message.id)

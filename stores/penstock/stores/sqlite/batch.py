@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from penstock.stores.contract import Fence
 from penstock.stores.errors import StaleOwner
 from penstock.stores.sessions import growth
-from penstock.stores.sorting import sort
+from penstock.stores.sorting import chunk_row, sort
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite import deletions, state
 from penstock.stores.sqlite.bulk import insert
@@ -51,11 +51,12 @@ def apply(
         _check(connection, batch.fence)
     # Before the messages: what of a deleted session lies in the same batch is then told by its time alone.
     deleted = deletions.apply(connection, numbers, records.deletions)
-    messages = deletions.spared(connection, records.messages) if tombstones else records.messages
+    if tombstones:
+        records = deletions.spared(connection, records)
     return (
         deleted
-        + _messages(connection, numbers, messages, hopeful=hopeful)
-        + insert(connection, _SQL["insert_chunk"], records.chunks)
+        + _messages(connection, numbers, records.messages, hopeful=hopeful)
+        + insert(connection, _SQL["insert_chunk"], [chunk_row(chunk) for chunk in records.chunks])
         + insert(connection, _SQL["insert_log"], records.logs)
         + (state.write(connection, records.states) if records.states else 0)
     )

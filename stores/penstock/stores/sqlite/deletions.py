@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
+from penstock.stores.sorting import Sorted
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.stores.tombstones import WHOLE_SESSION, Tombstones
-from penstock.wire.records import Message, MessageDeletion
+from penstock.wire.records import MessageDeletion
 
 _SQL = statements("penstock.stores.sqlite")
 
@@ -25,14 +26,16 @@ def apply(connection: sqlite3.Connection, numbers: SessionNumbers, deletions: Se
     )
 
 
-def spared(connection: sqlite3.Connection, messages: Sequence[Message]) -> Sequence[Message]:
-    """*messages* without those of deleted sessions, and with the mark on those that were deleted before they came."""
-    if not messages or not connection.execute(_SQL["any_tombstone"]).fetchone()[0]:
-        return messages
-    stones = Tombstones(_tombstones_of(connection, {message.session_id for message in messages}))
-    spared = stones.spare(messages)
+def spared(connection: sqlite3.Connection, batch: Sorted) -> Sorted:
+    """*batch* without what is of deleted sessions, and with the mark on messages that were deleted before they came."""
+    if not (batch.messages or batch.chunks) or not connection.execute(_SQL["any_tombstone"]).fetchone()[0]:
+        return batch
+    sessions = {each.session_id for each in batch.messages} | {each.session_id for each in batch.chunks}
+    stones = Tombstones(_tombstones_of(connection, sessions))
+    messages = stones.spare(batch.messages)
     connection.executemany(_SQL["remove_tombstone"], stones.used)
-    return spared
+    connection.executemany(_SQL["delete_chunks_of_stream"], [(each,) for each in stones.lost])
+    return batch._replace(messages=messages, chunks=stones.spare_chunks(batch.chunks))
 
 
 def _tombstones_of(connection: sqlite3.Connection, sessions: Iterable[str]) -> Mapping[tuple[str, bytes], int]:
@@ -43,7 +46,7 @@ def _tombstones_of(connection: sqlite3.Connection, sessions: Iterable[str]) -> M
 
 def _delete_session(connection: sqlite3.Connection, numbers: SessionNumbers, deletion: MessageDeletion) -> bool:
     row = (deletion.session_id, WHOLE_SESSION, deletion.id, deletion.created_at_us)
-    if not connection.execute(_SQL["write_tombstone"], row).rowcount:
+    if not connection.execute(_SQL["write_session_tombstone"], row).rowcount:
         return False
     found = connection.execute(_SQL["session_no"], (deletion.session_id,)).fetchone()
     if found is not None:
@@ -58,10 +61,10 @@ def _delete_session(connection: sqlite3.Connection, numbers: SessionNumbers, del
 
 
 def _delete_message(connection: sqlite3.Connection, deletion: MessageDeletion, message_id: bytes) -> bool:
-    found = connection.execute(_SQL["deletion_of_message"], (message_id,)).fetchone()
+    found = connection.execute(_SQL["deletion_of_message"], (message_id, deletion.session_id)).fetchone()
     if found is None:
         row = (deletion.session_id, message_id, deletion.id, deletion.created_at_us)
-        return bool(connection.execute(_SQL["write_tombstone"], row).rowcount)
+        return bool(connection.execute(_SQL["write_message_tombstone"], row).rowcount)
     if found[0] is not None:
         return False
     connection.execute(_SQL["mark_deleted"], (message_id, deletion.created_at_us))
