@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from penstock.producer import ProducerSettings
 from penstock.wire.errors import InvalidRecord, StrategyFailed
@@ -86,16 +88,25 @@ def test_minimal_takes_chunks_of_the_conversation_without_their_fields() -> None
     assert chain(Minimal()).applied(run._replace(role="tool")) is None
 
 
-def test_verbose_tells_what_was_stored_and_not_what_it_holds(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "penstock.strategy")
+@pytest.fixture
+def untouched_structlog() -> Iterator[None]:
+    """As in a process that has configured nothing; afterwards as before."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("untouched_structlog")
+def test_verbose_tells_what_was_stored_and_not_what_it_holds() -> None:
     said = message(content="the secret")
 
-    chain(Verbose()).stored(said)
+    with capture_logs() as logs:
+        chain(Verbose()).stored(said)
 
-    (line,) = caplog.messages
-    assert all(part in line for part in ("stored", "message", "messages", format_id(said.id)))
-    assert "secret" not in caplog.text
-    assert caplog.records[0].levelno == logging.DEBUG
+    assert logs == [
+        {"log_level": "debug", "event": "stored", "kind": "message", "id": format_id(said.id), "lane": "messages"}
+    ]
 
 
 MASKED: list[Record] = [
@@ -286,10 +297,10 @@ def test_any_json_value_may_stand_where_any_may() -> None:
 
 @given(st.text(max_size=20), st.sampled_from(["content", "platform", "message_type"]))
 def test_any_clean_text_may_be_put_where_text_stands(text: str, field: str) -> None:
-    clean = text.replace("\0", "")
     said = message()
+    changes: dict[str, Any] = {field: text.replace("\0", "")}
 
-    assert chain(changing(**{field: clean})).applied(said) == said._replace(**{field: clean})
+    assert chain(changing(**changes)).applied(said) == said._replace(**changes)
 
 
 # -- the setting ----------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ _RESTS = (
 _RULES = (*_PRIVATE_KEYS, *_PASSWORDS, *_TOKENS, *_EMAILS, *_RESTS)
 _RULES_FOR_LONG_WORDS = (*_PRIVATE_KEYS, *_PASSWORDS, *_API_KEYS, *_TOKENS, *_EMAILS, *_RESTS)
 
-_LONG_WORD = re.compile(r"\S{15}")
+_LONG_WORD = re.compile(r"[^ \n]{15}")
 """Every API key has one, most prose has none, and to look for this once costs less than for a hundred anchors."""
 
 # ISO/IEC 7812-1: 13 to 19 digits, together or in the groups that are printed on cards (4-4-4-4, 4-6-5, 4-6-4).

@@ -6,6 +6,7 @@ without a call.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import traceback
@@ -75,10 +76,14 @@ class Verbose(Default):
 
     takes_chunks = True
 
+    @functools.cached_property
+    def _log(self) -> Any:
+        return logger("penstock.strategy")
+
     def after_store(self, record: Record, /) -> None:
         """Tell it."""
         kind = kind_of(record)
-        logger("penstock.strategy").debug("stored", kind=kind.name, id=format_id(record.id), lane=kind.lane)
+        self._log.debug("stored", kind=kind.name, id=format_id(record.id), lane=kind.lane)
 
 
 class Minimal(Default):
