@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.wire.entries import Commit, Entry, Lease, Letter, Push, Pushed
+from penstock.wire.entries import Commit, Entry, Holder, Lease, Letter, Push, Pushed
 from penstock.wire.frames import Frame
 from penstock.wire.keys import Partition
+from penstock.wire.marks import Mark
 from penstock.wire.queue import Queue
 
 WHERE = Partition("messages", 0)
@@ -28,19 +29,35 @@ class Sender:
         self.cap = cap
         self.number = 0
 
-    async def push(self, *sizes: int) -> Pushed:
+    async def push(self, *sizes: int, marks: Sequence[Mark] = ()) -> Pushed:
         """Frames that count for *sizes* records, under the next number. Raises what kept them out."""
         self.number += 1
-        return await self.again(*sizes)
+        return await self.again(*sizes, marks=marks)
 
-    async def again(self, *sizes: int) -> Pushed:
+    async def again(self, *sizes: int, marks: Sequence[Mark] = ()) -> Pushed:
         """The same, under the last number."""
-        frames = [Frame(f"{self.producer_id}/{self.number}/{at}".encode(), size) for at, size in enumerate(sizes)]
-        push = Push(self.where, self.producer_id, self.number, frames)
-        (pushed,) = await self.queue.push([push], self.cap)
+        (pushed,) = await self.queue.push([self._push(sizes, marks)], self.cap)
         if isinstance(pushed, Exception):
             raise pushed
         return pushed
+
+    async def claim(self, mark: Mark) -> Pushed | Holder:
+        """A claim of one record, under the next number."""
+        self.number += 1
+        return await self.claim_again(mark)
+
+    async def claim_again(self, mark: Mark) -> Pushed | Holder:
+        """The same, under the last number."""
+        return await self.queue.claim(self._push([1], [mark]), self.cap)
+
+    def _push(self, sizes: Sequence[int], marks: Sequence[Mark]) -> Push:
+        frames = [Frame(f"{self.producer_id}/{self.number}/{at}".encode(), size) for at, size in enumerate(sizes)]
+        return Push(self.where, self.producer_id, self.number, frames, marks)
+
+
+def mark(number: int, key: str = "k", expires_at_us: int | None = None) -> Mark:
+    """The mark of a key under the stamp with that number."""
+    return Mark("default", key, number.to_bytes(16, "big"), expires_at_us)
 
 
 async def owned(queue: Queue, where: Partition = WHERE) -> Lease:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -18,18 +19,32 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, Commit, Counts, Lease, Letter, Pushed, StreamChange
+from penstock.wire.entries import (
+    APPEND,
+    APPEND_ENDED,
+    FORGET,
+    Commit,
+    Counts,
+    Holder,
+    Lease,
+    Letter,
+    Pushed,
+    StreamChange,
+)
 from penstock.wire.errors import QueueFull
 from penstock.wire.frames import Frame
 from penstock.wire.ids import format_id
+from penstock.wire.marks import Mark
 from penstock.wire.queue import WALKED_ENTRIES, Queue
-from tests.system.queue_support import TTL_MS, WHERE, Sender, expire, meta, settling
+from tests.system.queue_support import TTL_MS, WHERE, Sender, expire, mark, meta, settling
 
 T = TypeVar("T")
 
 CAP = 12
 PRODUCERS = ("p1", "p2")
 STREAMS = (b"a" * 16, b"b" * 16)
+NAMES = ("k1", "k2")
+STAMPS = st.integers(1, 2**128 - 1)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -57,6 +72,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.done = "0-0"
         self.open: dict[bytes, list[bytes]] = {}
         self.gaps: set[bytes] = set()
+        self.markers: dict[str, tuple[int, bool]] = {}
+        """For each key the stamp of its last write, and whether it is held."""
+        self.claimer = Sender(self.queue, producer_id="claims", cap=CAP)
+        self.claimed: tuple[Mark, str] | None = None
+        self.claimed_as = 0
         self.repeatable: Commit | None = None
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
@@ -116,6 +136,51 @@ class QueueMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.last)))
         sizes, entry_id = self.last[name]
         assert self.run(self.senders[name].again(*sizes)) == Pushed(0, entry_id)
+
+    @rule(name=st.sampled_from(PRODUCERS), key=st.sampled_from(NAMES), stamp=STAMPS, deletes=st.booleans())
+    def push_a_mark(self, name: str, key: str, stamp: int, deletes: bool) -> None:
+        if self.pending >= CAP:
+            return
+        wanted, sender = self.ring(), self.senders[name]
+        pushed = self.run(sender.push(1, marks=[mark(stamp, key, 0 if deletes else None)]))
+        assert pushed.generation == wanted
+        if stamp > self.markers.get(key, (0, False))[0]:
+            self.markers[key] = (stamp, not deletes)
+        self.appended(pushed.entry_id)
+        self.last[name] = ((1,), pushed.entry_id)
+
+    @rule(key=st.sampled_from(NAMES), stamp=STAMPS)
+    def claim(self, key: str, stamp: int) -> None:
+        wanted = mark(stamp, key)
+        known, held = self.markers.get(key, (0, False))
+        if held or known >= stamp:
+            reply = self.run(self.claimer.claim(wanted))
+            assert reply == Holder(mark(known).stamp, held), "whether or not there is room"
+            return
+        if self.pending >= CAP:
+            with pytest.raises(QueueFull):
+                self.run(self.claimer.claim(wanted))
+            return
+        generation = self.ring()
+        pushed = self.run(self.claimer.claim(wanted))
+        assert isinstance(pushed, Pushed)
+        assert pushed.generation == generation
+        self.markers[key] = (stamp, True)
+        self.appended(pushed.entry_id)
+        self.claimed = wanted, pushed.entry_id
+        self.claimed_as = self.claimer.number
+
+    def appended(self, entry_id: str) -> None:
+        self.log.append((entry_id, 1))
+        self.accepted += 1
+
+    @precondition(lambda self: self.claimed and self.claimer.number == self.claimed_as)
+    @rule()
+    def claim_again_after_a_lost_answer(self) -> None:
+        """Whatever happened to the key meanwhile."""
+        assert self.claimed is not None
+        wanted, entry_id = self.claimed
+        assert self.run(self.claimer.claim_again(wanted)) == Pushed(0, entry_id)
 
     # -- owners ---------------------------------------------------------------------------------
 
@@ -260,6 +325,14 @@ class QueueMachine(RuleBasedStateMachine):
             leased=int(self.owner is not None),
             oldest_ms=_order(self.log[0][0])[0] if self.log else None,
         )
+
+    @invariant()
+    def the_markers_are_the_models(self) -> None:
+        for key in NAMES:
+            known, held = self.markers.get(key, (0, False))
+            name = self.queue.keys.mark(WHERE, "default", key)
+            assert self.run(self.queue.client.get(name)) == (mark(known).stamp if known else None)
+            assert (self.run(self.queue.client.pttl(name)) == -1) is held
 
     @invariant()
     def the_streams_are_the_models(self) -> None:

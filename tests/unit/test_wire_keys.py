@@ -16,7 +16,7 @@ WHERE = Partition("messages", 3)
 
 def partition_keys(keys: Keys, where: Partition) -> dict[str, str]:
     """Every key of *where*, by the name of its method."""
-    given_too = {"stream_id": bytes(16), "producer_id": "p"}
+    given_too = {"stream_id": bytes(16), "producer_id": "p", "namespace": "default", "key": "k"}
     made = {}
     for name, method in inspect.getmembers(keys, inspect.ismethod):
         first, *more = [*inspect.signature(method).parameters, ""]
@@ -28,7 +28,7 @@ def partition_keys(keys: Keys, where: Partition) -> dict[str, str]:
 def test_all_keys_of_a_partition_share_a_slot() -> None:
     made = partition_keys(Keys("ns"), WHERE)
 
-    assert set(made) == {"log", "lease", "meta", "dead", "dead_index", "open", "gaps", "buffer", "seen"}
+    assert set(made) == {"log", "lease", "meta", "dead", "dead_index", "open", "gaps", "buffer", "seen", "mark"}
     assert {re.findall(r"\{(.*?)\}", key)[0] for key in made.values()} == {"messages:3"}
 
 
@@ -60,8 +60,19 @@ def test_key_layout_is_what_running_systems_hold() -> None:
         "gaps": "penstock:{messages:3}:gaps",
         "buffer": "penstock:{messages:3}:buf:00000000-0000-0000-0000-000000000000",
         "seen": "penstock:{messages:3}:seen:p",
+        "mark": "penstock:{messages:3}:kv:7:default:k",
     }
     assert keys.config() == "penstock:config"
+
+
+NAMES = st.text("a1:{}", min_size=1, max_size=5)
+
+
+@given(NAMES, NAMES, NAMES, NAMES)
+def test_no_two_key_values_share_a_marker(namespace: str, key: str, other: str, other_key: str) -> None:
+    marks = {Keys("ns").mark(WHERE, *each) for each in ((namespace, key), (other, other_key))}
+
+    assert len(marks) == len({(namespace, key), (other, other_key)})
 
 
 @given(st.text("abc:", min_size=1), st.integers(0, 255))

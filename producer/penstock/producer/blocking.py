@@ -18,6 +18,7 @@ from penstock.producer.overflow import BlockWhenFull, Drops, DropWhenFull, Overf
 from penstock.producer.receipt import Placed, Ticket
 from penstock.producer.settings import ProducerSettings, settings_for
 from penstock.producer.stream import BlockingStream
+from penstock.wire.building_state import DEFAULT_NAMESPACE
 from penstock.wire.ids import RisingClock, StampClock
 from penstock.wire.settings import from_mapping
 
@@ -203,6 +204,20 @@ class BlockingProducer(Calls[BlockingReceipt]):
         with self._buffer.lock:
             self._streams.add(stream)
         return stream
+
+    def set_if_absent(
+        self,
+        *,
+        key: str,
+        value: Any,
+        namespace: str = DEFAULT_NAMESPACE,
+        ttl_s: float | None = None,
+        timeout: float | None = None,
+    ) -> bool:
+        """See `Producer.set_if_absent`."""
+        self._start()
+        claim = self._claim(key, value, namespace, ttl_s)
+        return self._ask(lambda outbox: outbox.claims.decide(claim, timeout))
 
     def flush(self, until: Literal["queued", "stored"] = "queued", timeout: float | None = None) -> None:
         """See `Producer.flush`."""

@@ -76,9 +76,13 @@ class Buffer:
         Raises:
             ProducerClosed: As `add`.
         """
+        self.check_open()
+        self.overflow.drops.note("strategy")
+
+    def check_open(self) -> None:
+        """Raise `ProducerClosed` when nothing is taken."""
         if self.closed:
             raise ProducerClosed(_CLOSED)
-        self.overflow.drops.note("strategy")
 
     def append(self, entry: Entry) -> None:
         """Take *entry* though there be no room: for the end of a stream, which is small and must not be lost.

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from penstock.producer.buffer import Buffer
+from penstock.producer.claims import Claim
 from penstock.producer.errors import RecordDropped
 from penstock.producer.receipt import Ticket
 from penstock.producer.settings import ProducerSettings
-from penstock.producer.state_calls import StateCalls
+from penstock.producer.state_calls import StateCalls, key_value_order
 from penstock.producer.stream import StreamHead, StreamWriter, open_head
 from penstock.wire import building, strategies
 from penstock.wire.building_state import StateBuilder
@@ -62,6 +63,16 @@ class Calls(StateCalls[R]):
         self._buffer.leave_out()
         what = f"record {ticket.id} was not handed over: the strategy {self.settings.strategy!r} leaves it out"
         ticket.settle(RecordDropped(what))
+
+    def _claim(self, key: str, value: Any, namespace: str, ttl_s: float | None) -> Claim:
+        self._buffer.check_open()
+        record = self._states.key_value(key=key, value=value, namespace=namespace, ttl_s=ttl_s)
+        packed = self._encode(record)
+        if not packed:
+            self._buffer.leave_out()
+            what = f"key {record.key!r} was not set: the strategy {self.settings.strategy!r} leaves it out"
+            raise RecordDropped(what)
+        return Claim(record.key, key_value_order(record), packed, self._states.stamps)
 
     def message(
         self,

@@ -13,6 +13,7 @@ from penstock.producer.overflow import Drops, DropWhenFull, Overflow, RaiseWhenF
 from penstock.producer.receipt import Receipt
 from penstock.producer.settings import ProducerSettings, settings_for
 from penstock.producer.stream import Stream
+from penstock.wire.building_state import DEFAULT_NAMESPACE
 from penstock.wire.ids import RisingClock
 from penstock.wire.settings import from_mapping
 
@@ -107,6 +108,32 @@ class Producer(Calls[Receipt]):
         stream = Stream(self._buffer, *self._open(session_id, role, metadata, id, fields))
         self._streams.add(stream)
         return stream
+
+    async def set_if_absent(
+        self,
+        *,
+        key: str,
+        value: Any,
+        namespace: str = DEFAULT_NAMESPACE,
+        ttl_s: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the public word for it
+    ) -> bool:
+        """Set the value under a key that nobody has set: True. False where somebody has, and nothing is changed.
+
+        Unlike the other calls it waits for the queue server, which decides: of any number of callers one gets True.
+        It knows what `key_value` and `delete_key_value` of every producer have sent, and what this one has handed
+        over before. After *ttl_s* seconds the key is free again. The value is stored behind, as that of `key_value`.
+
+        A cancelled call may or may not have set the key.
+
+        Raises:
+            QueueUnavailable: No answer within *timeout* seconds. The message says whether the key may have been set;
+                a value that only you give tells you later whose it is.
+            QueueFull: The queue takes nothing now; the key was not set.
+            RecordDropped: The producer's strategy leaves the record out; the key was not set.
+            ProducerClosed: It is not started, or closed meanwhile; the message says whether the key may have been set.
+        """
+        return await self._outbox.claims.decide(self._claim(key, value, namespace, ttl_s), timeout)
 
     async def ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the public word for it
         """Wait while the buffer is nearly full: above three quarters, until it is half empty.

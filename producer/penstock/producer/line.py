@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from penstock.producer.receipt import Entry, Placed
 from penstock.wire.entries import Push
 from penstock.wire.frames import frames_of
 from penstock.wire.keys import Partition
+from penstock.wire.marks import marks_of
 
 MAX_PUSH_BYTES = 1024 * 1024
 """The server appends a push in one go, for about a millisecond a megabyte; its other clients wait that long."""
@@ -28,7 +30,7 @@ class Batch(NamedTuple):
 class Line:
     """Entries of one partition in their order. Only the head of the line is ever sent."""
 
-    __slots__ = ("_number", "batch", "failures", "last", "not_before_s", "partition", "waiting")
+    __slots__ = ("_number", "batch", "failures", "last", "news", "not_before_s", "partition", "refusal", "waiting")
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
@@ -41,6 +43,10 @@ class Line:
         """The next try's time, by the sender's clock."""
         self.last: Placed | None = None
         """Where the last confirmed push lies."""
+        self.news = asyncio.Event()
+        """The queue has answered a push."""
+        self.refusal: Exception | None = None
+        """What it answered last, when it did not take it."""
         self._number = 0
 
     def due_s(self) -> float:
@@ -64,8 +70,9 @@ class Line:
             size += entry.size
             length += len(entry.packed)
         frames = frames_of(packed)
+        marks = marks_of(packed) if self.partition.lane == "state" else ()
         self._number += 1
-        return Batch(Push(self.partition, producer_id, self._number, frames), entries, size)
+        return Batch(Push(self.partition, producer_id, self._number, frames, marks), entries, size)
 
     def left(self) -> list[Entry]:
         """Every entry that is not confirmed."""

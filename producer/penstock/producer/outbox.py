@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal
 
 from penstock.producer.buffer import HIGH_MARK, LOW_MARK, Buffer
+from penstock.producer.claims import Claims
 from penstock.producer.errors import DeadLettered, NotQueued, NotStored, ProducerClosed
 from penstock.producer.overflow import buffer_full
 from penstock.producer.receipt import Entry, Placed, Ticket
@@ -32,6 +33,7 @@ class Outbox:
         self._buffer = buffer
         self._queue = Queue(settings.redis_url, settings.namespace)
         self.sender = Sender(self._queue, buffer, settings, producer_id)
+        self.claims = Claims(self._queue, self.sender, settings, producer_id)
         self._tracker = Tracker(self._queue)
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
@@ -118,7 +120,7 @@ class Outbox:
                 if isinstance(entry.fate, Exception):
                     raise entry.fate
             if until == "stored":
-                for placed in self.sender.last_placed():
+                for placed in [*self.sender.last_placed(), *self.claims.last_placed()]:
                     await self._tracker.settled(placed, None)
 
     def _unflushed(self, entries: Sequence[Entry]) -> str:
@@ -149,6 +151,7 @@ class Outbox:
 
     async def _stop(self) -> None:
         self._stopped = True
+        await self.claims.close()
         if self._task is not None:
             await end_task(self._task)
         left = self.sender.give_up()

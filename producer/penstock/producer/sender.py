@@ -66,6 +66,8 @@ class Sender:
         self.lines: dict[Partition, Line] = {}
         self.tried = asyncio.Event()
         """The queue was asked once, with whatever result."""
+        self.opened = asyncio.Event()
+        """The queue has let us in: its number of partitions is known."""
         self.mismatch: ConfigMismatch | None = None
         """Why the queue will not have us, as long as that is so."""
         self.failure: Exception | None = None
@@ -80,7 +82,6 @@ class Sender:
         self._now_s = now_s
         self._bell = asyncio.Event()
         self._hurried = False
-        self._opened = False
         self._failures = 0
 
     def ring(self) -> None:
@@ -97,6 +98,28 @@ class Sender:
     def outstanding(self) -> list[Entry]:
         """Every entry that the queue has not confirmed."""
         return [entry for line in self.lines.values() for entry in line.left()] + self._buffer.entries
+
+    async def caught_up(self, where: Partition) -> None:
+        """Send at once what was handed over before for one partition, and wait until the queue holds it.
+
+        To be called after `opened`, by one task at a time for a partition.
+
+        Raises:
+            QueueFull: The queue takes nothing there; what was handed over waits, as ever.
+            QueueRejected: The same.
+        """
+        self._sort()
+        line = self.lines.get(where)
+        left = line.left() if line else []
+        if line is None or not left:
+            return
+        line.refusal = None  # it may be old; what matters is the next try, which comes now
+        self.hurry()
+        while left[-1].fate is None:
+            line.news.clear()
+            await line.news.wait()
+            if line.refusal is not None:
+                raise type(line.refusal)(*line.refusal.args)
 
     def last_placed(self) -> list[Placed]:
         """For each partition where its last confirmed push lies."""
@@ -115,7 +138,7 @@ class Sender:
         while True:
             self._buffer.overflow.drops.report()
             try:
-                if not self._opened:
+                if not self.opened.is_set():
                     await self._open()
                 await self._until_due()
                 await self._send()
@@ -127,7 +150,8 @@ class Sender:
     async def _open(self) -> None:
         try:
             await self._log.open(self._settings.partitions)
-            self._opened, self.mismatch = True, None
+            self.mismatch = None
+            self.opened.set()
         except ConfigMismatch as exc:
             self.mismatch = exc
             raise
@@ -164,8 +188,7 @@ class Sender:
 
     async def _send(self) -> None:
         """One push of every line that is due, in one round trip."""
-        for entry in self._buffer.take():
-            self._line_of(entry).waiting.append(entry)
+        self._sort()
         now = self._now_s()
         lines = [line for line in self.lines.values() if line.due_s() <= now]
         if not lines:
@@ -188,6 +211,11 @@ class Sender:
             if isinstance(reply, QueueUnavailable):
                 raise reply
 
+    def _sort(self) -> None:
+        """Take what is in the buffer into the lines."""
+        for entry in self._buffer.take():
+            self._line_of(entry).waiting.append(entry)
+
     def _line_of(self, entry: Entry) -> Line:
         where = Partition(entry.lane, partition_of(entry.key, self._log.partitions))
         line = self.lines.get(where)
@@ -197,7 +225,8 @@ class Sender:
 
     def _confirm(self, line: Line, batch: Batch, pushed: Pushed) -> None:
         placed = Placed(line.partition, pushed.entry_id, wall_clock_us())
-        line.batch, line.failures, line.last = None, 0, placed
+        line.batch, line.failures, line.last, line.refusal = None, 0, placed, None
+        line.news.set()
         for entry in batch.entries:
             entry.settle(placed)
         self._buffer.release(len(batch.entries), batch.size)
@@ -209,6 +238,8 @@ class Sender:
         if isinstance(exc, QueueUnavailable):
             return
         line.failures += 1
+        line.refusal = exc
+        line.news.set()
         line.not_before_s = self._now_s() + self._delay_s(line.failures)
         self.reason = str(exc)
         if line.failures == 1:

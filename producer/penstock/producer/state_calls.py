@@ -15,6 +15,11 @@ from penstock.wire.records import AgentState, Context, KeyValue, MessageDeletion
 R = TypeVar("R", bound=Ticket)
 
 
+def key_value_order(record: KeyValue) -> str:
+    """The ordering key of a key-value."""
+    return f"{record.namespace}:{record.key}"
+
+
 class StateCalls(ABC, Generic[R]):
     """Plain calls that touch memory only. See `Calls`, which has these too.
 
@@ -187,7 +192,7 @@ class StateCalls(ABC, Generic[R]):
         return self._hand_over(record.id, "state", f"context:{record.context_id}", self._encode(record))
 
     def _send_key_value(self, record: KeyValue) -> R:
-        return self._hand_over(record.id, "state", f"{record.namespace}:{record.key}", self._encode(record))
+        return self._hand_over(record.id, "state", key_value_order(record), self._encode(record))
 
     def _send_deletion(self, record: MessageDeletion) -> R:
         return self._hand_over(record.id, "messages", record.session_id, self._encode(record))

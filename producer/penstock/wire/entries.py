@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from penstock.wire.frames import Frame
 from penstock.wire.keys import Partition
+from penstock.wire.marks import Mark
 
 
 class Push(NamedTuple):
@@ -18,6 +19,8 @@ class Push(NamedTuple):
     number: int
     """Rises with every push of this producer to this partition; a repeated one appends nothing."""
     frames: Sequence[Frame]
+    marks: Sequence[Mark] = ()
+    """What the frames' key-values do to their markers."""
 
 
 class Pushed(NamedTuple):
@@ -27,6 +30,15 @@ class Pushed(NamedTuple):
     """Above 0 when the partition was idle: ring it."""
     entry_id: str
     """Where the last frame lies."""
+
+
+class Holder(NamedTuple):
+    """Why a claim was not appended."""
+
+    stamp: bytes
+    """Of the last write of the key."""
+    live: bool
+    """Whether the key is held. Else it is free, but only for a stamp above this one."""
 
 
 class Entry(NamedTuple):

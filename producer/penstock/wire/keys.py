@@ -98,3 +98,8 @@ class Keys:
     def seen(self, partition: Partition, producer_id: str) -> str:
         """String with a TTL: the last push of that producer, so that a repeated one is recognised."""
         return self._of(partition, f"seen:{producer_id}")
+
+    def mark(self, partition: Partition, namespace: str, key: str) -> str:
+        """String: the stamp of a key-value's last write; with a TTL where the key expires or is deleted."""
+        # With its length, or namespace `a:b` with key `c` would share a marker with `a` and `b:c`.
+        return self._of(partition, f"kv:{len(namespace)}:{namespace}:{key}")

@@ -11,11 +11,12 @@ from typing import Any, Self
 
 import msgpack
 
-from penstock.wire.entries import Commit, Counts, DeadEntry, Entry, Lease, Letter, Push, Pushed
+from penstock.wire.entries import Commit, Counts, DeadEntry, Entry, Holder, Lease, Letter, Push, Pushed
 from penstock.wire.errors import ConfigMismatch
 from penstock.wire.frames import Frame
-from penstock.wire.ids import format_id
+from penstock.wire.ids import format_id, wall_clock_us
 from penstock.wire.keys import Keys, Partition
+from penstock.wire.marks import GRACE_MS
 from penstock.wire.records import LANES
 from penstock.wire.scripts import Call, Scripts, text_of
 
@@ -96,14 +97,36 @@ class Queue:
         Raises:
             QueueUnavailable: No answer; each push may or may not be appended. Repeat it with its number.
         """
-        calls = []
-        for push in pushes:
-            where = push.partition
-            keys = [self.keys.log(where), self.keys.meta(where), self.keys.seen(where, push.producer_id)]
-            body = [part for frame in push.frames for part in (frame.records, frame.body)]
-            calls.append(Call("push", keys, [backlog_records, push.number, _SEEN_TTL_MS, *body]))
-        replies = await self.scripts.run_all(calls)
+        replies = await self.scripts.run_all([self._push_call(push, backlog_records) for push in pushes])
         return [reply if isinstance(reply, Exception) else Pushed(reply[0], text_of(reply[1])) for reply in replies]
+
+    async def claim(self, push: Push, backlog_records: int) -> Pushed | Holder:
+        """Append a push of one mark if nobody holds its key, and hold it: decided and done in one step.
+
+        Repeated with its number after it was appended, it tells where it lies, whoever holds the key by then.
+
+        Raises:
+            QueueUnavailable: No answer; it may or may not be appended. Repeat it with its number.
+            QueueFull: This call did not append it.
+        """
+        reply = await self.scripts.run(*self._push_call(push, backlog_records, GRACE_MS))
+        if reply[0] < 0:
+            return Holder(reply[1], bool(reply[2]))
+        return Pushed(reply[0], text_of(reply[1]))
+
+    def _push_call(self, push: Push, backlog_records: int, grace_ms: int | None = None) -> Call:
+        where = push.partition
+        keys = [self.keys.log(where), self.keys.meta(where), self.keys.seen(where, push.producer_id)]
+        args: list[Any] = [backlog_records, push.number, _SEEN_TTL_MS]
+        if push.marks:
+            now_us = wall_clock_us()
+            args.append("" if grace_ms is None else grace_ms)
+            for mark in push.marks:
+                life_ms = mark.life_ms(now_us)
+                keys.append(self.keys.mark(where, mark.namespace, mark.key))
+                args += [mark.stamp, "" if life_ms is None else life_ms]
+        args += [part for frame in push.frames for part in (frame.records, frame.body)]
+        return Call("push", keys, args)
 
     async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
         """Tell the workers that partitions woke up. A lost ring costs a second: they also sweep."""

@@ -1,8 +1,15 @@
--- Append frames to a partition's log and arm it.
+-- Append frames to a partition's log and arm it. With marks, tell or ask who holds the keys that the frames set.
 --
--- KEYS 1 log, 2 meta, 3 seen
+-- KEYS 1 log, 2 meta, 3 seen, then the marker of each mark
 -- ARGV 1 cap (records), 2 push number of this producer, 3 life of `seen` (ms), then count, frame, count, frame, ...
--- Returns {generation to ring, or 0; entry id of the last frame}, or the error PENSTOCK_FULL.
+--      With marks there come before the frames: the grace (ms) for a claim, '' for other pushes; then for each mark its
+--      stamp and the marker's life (ms), '' for ever.
+-- Returns {generation to ring, or 0; entry id of the last frame}, or the error PENSTOCK_FULL;
+-- for a claim (one mark) on a key that somebody holds {-1, his stamp, 1}; on one that is free, but by a newer stamp
+-- than the claim's, {-1, that stamp, 0}. Then nothing was appended.
+--
+-- A marker holds the stamp of the last write of its key. It is live for ever without a TTL, else while more than the
+-- grace is left of it; a deletion leaves just the grace.
 --
 -- Safe to repeat: a push number that was already appended appends nothing and returns where it lies.
 local seen = redis.call('GET', KEYS[3])
@@ -10,6 +17,35 @@ if seen then
   local bar = string.find(seen, '|', 1, true)
   if tonumber(string.sub(seen, 1, bar - 1)) >= tonumber(ARGV[2]) then
     return {0, string.sub(seen, bar + 1)}
+  end
+end
+
+local frames = 4
+local newer = KEYS[4] and {}
+if KEYS[4] then
+  frames = 2 * #KEYS - 1
+  for k = 4, #KEYS do
+    local stamp, held = ARGV[2 * k - 3], redis.call('GET', KEYS[k])
+    local above = not held
+    if held then
+      -- Byte by byte: `<` goes by the server's locale.
+      for i = 1, #stamp do
+        local ours, theirs = string.byte(stamp, i), string.byte(held, i)
+        if ours ~= theirs then
+          above = ours > theirs
+          break
+        end
+      end
+    end
+    if held and ARGV[4] ~= '' then
+      local left = redis.call('PTTL', KEYS[k])
+      if left == -1 or left > tonumber(ARGV[4]) then
+        return {-1, held, 1}
+      elseif not above then
+        return {-1, held, 0}
+      end
+    end
+    newer[k] = above
   end
 end
 
@@ -21,13 +57,21 @@ end
 
 local last
 local added = 0
-for i = 4, #ARGV, 2 do
+for i = frames, #ARGV, 2 do
   last = redis.call('XADD', KEYS[1], '*', 'f', ARGV[i + 1], 'n', ARGV[i])
   added = added + tonumber(ARGV[i])
 end
 redis.call('SET', KEYS[3], ARGV[2] .. '|' .. last, 'PX', ARGV[3])
 redis.call('HINCRBY', KEYS[2], 'accepted', added)
 redis.call('HINCRBY', KEYS[2], 'pending', added)
+for k = 4, #KEYS do
+  local stamp, life = ARGV[2 * k - 3], ARGV[2 * k - 2]
+  if newer[k] and life == '' then
+    redis.call('SET', KEYS[k], stamp)
+  elseif newer[k] then
+    redis.call('SET', KEYS[k], stamp, 'PX', life)
+  end
+end
 if counts[3] == '1' then
   return {0, last}
 end

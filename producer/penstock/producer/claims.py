@@ -1,0 +1,166 @@
+"""Keys that are set if nobody has set them: decided by the queue server, now, and stored behind as any record is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Protocol
+
+from penstock.producer.errors import ProducerClosed
+from penstock.producer.receipt import Placed
+from penstock.producer.sender import Sender
+from penstock.producer.settings import ProducerSettings
+from penstock.wire.backoff import next_delay_s
+from penstock.wire.entries import Holder, Push, Pushed
+from penstock.wire.errors import PenstockError, QueueFull, QueueUnavailable
+from penstock.wire.frames import encode, frame_of
+from penstock.wire.ids import StampClock, wall_clock_us
+from penstock.wire.keys import Partition, partition_of
+from penstock.wire.marks import marks_of, restamped
+from penstock.wire.tasks import end_task
+
+
+class Desk(Protocol):
+    """What claims need of the queue."""
+
+    @property
+    def partitions(self) -> int:
+        """See `Queue.partitions`."""
+        ...
+
+    async def claim(self, push: Push, backlog_records: int) -> Pushed | Holder:
+        """See `Queue.claim`."""
+        ...
+
+    async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
+        """See `Queue.ring`."""
+        ...
+
+
+class Claim:
+    """One key that somebody wants to set, and what is known of it so far."""
+
+    __slots__ = ("answer", "asked", "key", "order", "packed", "reason", "stamps")
+
+    def __init__(self, key: str, order: str, packed: bytes, stamps: StampClock) -> None:
+        self.key = key
+        self.order = order
+        """Its ordering key."""
+        self.packed = packed
+        """The encoded `KeyValue`."""
+        self.stamps = stamps
+        """The clock that its stamp comes from."""
+        self.answer: bool | None = None
+        self.asked = False
+        """The queue may have set the key."""
+        self.reason = ""
+        """Why the queue gave no answer."""
+
+    def outrank(self, stamp: bytes) -> None:
+        """Take a stamp above *stamp*."""
+        self.stamps.observe(stamp)
+        self.packed = encode(restamped(self.packed, self.stamps.next()))
+
+    def known(self, reason: str) -> str:
+        """What the caller must know of a claim that was not answered, where *reason* is the queue's last word."""
+        if not self.asked:
+            return f"key {self.key!r} was not set: the queue was not asked yet ({reason})"
+        return (
+            f"key {self.key!r} may or may not have been set: no answer ({self.reason or reason}). Asked again, the "
+            f"queue says False if it was; give each caller a value of its own, and the stored one tells whose it is"
+        )
+
+
+class _Turn:
+    """One partition's claims, one after the other: an unanswered one is repeated under its number before the next."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.number = 0
+        self.last: Placed | None = None
+        """Where the last one lies that set its key."""
+
+
+class Claims:
+    """Asks the queue, for one producer. Everything here runs on its loop."""
+
+    def __init__(self, queue: Desk, sender: Sender, settings: ProducerSettings, producer_id: str) -> None:
+        self._queue = queue
+        self._sender = sender
+        self._settings = settings
+        # Not the sender's: claims have numbers of their own, so that neither waits for the other's answer.
+        self._producer_id = f"{producer_id}:claims"
+        self._rng = random.Random()  # noqa: S311 - jitter
+        self._turns: defaultdict[Partition, _Turn] = defaultdict(_Turn)
+        self._running: set[asyncio.Task[bool]] = set()
+
+    async def decide(self, claim: Claim, timeout_s: float | None) -> bool:
+        """See `Producer.set_if_absent`."""
+        task = asyncio.get_running_loop().create_task(self._decide(claim))
+        self._running.add(task)
+        try:
+            await asyncio.wait((task,), timeout=timeout_s)
+            late = not task.done()
+        finally:
+            await end_task(task)
+            self._running.discard(task)
+        if claim.answer is not None:
+            return claim.answer
+        if not task.cancelled():
+            return task.result()
+        if late:
+            raise QueueUnavailable(f"waited {timeout_s:g} s; {claim.known(self._sender.reason)}")
+        raise ProducerClosed(f"the producer closed; {claim.known(self._sender.reason)}")
+
+    def last_placed(self) -> list[Placed]:
+        """For each partition where its last claim lies that set its key."""
+        return [turn.last for turn in self._turns.values() if turn.last is not None]
+
+    async def close(self) -> None:
+        """End what is running; its callers get `ProducerClosed`."""
+        for task in list(self._running):
+            await end_task(task)
+
+    async def _decide(self, claim: Claim) -> bool:
+        await self._sender.opened.wait()
+        where = Partition("state", partition_of(claim.order, self._queue.partitions))
+        turn = self._turns[where]
+        async with turn.lock:
+            await self._sender.caught_up(where)
+            while claim.answer is None:
+                turn.number += 1
+                push = Push(where, self._producer_id, turn.number, [frame_of([claim.packed])], marks_of([claim.packed]))
+                reply = await self._ask(claim, push)
+                if isinstance(reply, Pushed):
+                    claim.answer = True
+                    turn.last = Placed(where, reply.entry_id, wall_clock_us())
+                elif reply.live:
+                    claim.stamps.observe(reply.stamp)
+                    claim.answer = False
+                else:
+                    claim.outrank(reply.stamp)
+        if isinstance(reply, Pushed) and reply.generation:
+            # A lost ring costs a second: workers also sweep.
+            with contextlib.suppress(PenstockError):
+                await self._queue.ring([(where, reply.generation)])
+        return claim.answer
+
+    async def _ask(self, claim: Claim, push: Push) -> Pushed | Holder:
+        """The queue's answer, however often it must be asked."""
+        failures = 0
+        while True:
+            claim.asked = True
+            try:
+                return await self._queue.claim(push, self._settings.backlog_records)
+            except (QueueUnavailable, QueueFull) as exc:
+                # Full is an answer, but not after a lost one: a server without memory does not look what it has.
+                if isinstance(exc, QueueFull) and not failures:
+                    claim.asked = False
+                    raise
+                failures += 1
+                claim.reason = str(exc)
+            base_ms, cap_ms = self._settings.retry_base_ms, self._settings.retry_cap_ms
+            await asyncio.sleep(next_delay_s(failures, base_ms, cap_ms, self._rng))
