@@ -7,14 +7,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
-from uuid import UUID
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.claims import Claim
 from penstock.producer.errors import RecordDropped
 from penstock.producer.receipt import Ticket
+from penstock.producer.record_calls import RecordCalls
 from penstock.producer.settings import ProducerSettings
-from penstock.producer.state_calls import StateCalls, key_value_order
+from penstock.producer.state_calls import key_value_order
 from penstock.producer.stream import StreamHead, StreamWriter, open_head
 from penstock.wire import building, strategies
 from penstock.wire.building_state import StateBuilder
@@ -26,7 +26,7 @@ from penstock.wire.strategies import Chain
 R = TypeVar("R", bound=Ticket)
 
 
-class Calls(StateCalls[R]):
+class Calls(RecordCalls[R]):
     """Plain calls that touch memory only. What they were given may be changed afterwards.
 
     All raise `InvalidRecord` (field, value, limit), `RecordTooLarge` or `StrategyFailed`, and then have taken nothing;
@@ -51,6 +51,9 @@ class Calls(StateCalls[R]):
     def _ticket(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
         """A receipt of this producer's kind."""
 
+    def _send(self, record: Record, lane: str, key: str) -> R:
+        return self._hand_over(record.id, lane, key or self._producer_id, self._encode(record))
+
     def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
         ticket = self._ticket(record_id, lane, key, packed)
         if not packed:
@@ -73,61 +76,6 @@ class Calls(StateCalls[R]):
             what = f"key {record.key!r} was not set: the strategy {self.settings.strategy!r} leaves it out"
             raise RecordDropped(what)
         return Claim(record.key, key_value_order(record), packed, self._states.stamps)
-
-    def message(
-        self,
-        *,
-        session_id: str,
-        role: str,
-        content: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        id: str | UUID | bytes | None = None,  # noqa: A002 - the field's name
-        created_at: datetime | int | None = None,
-        **fields: Any,
-    ) -> R:
-        """Hand over one message of a session.
-
-        Messages of one session are stored in the order of their calls. With an *id* of your own, two
-        messages with the same id are the same message. *fields* are those of `wire.building.MESSAGE_FIELDS`.
-        """
-        record = building.message(
-            self._clock,
-            session_id=session_id,
-            role=role,
-            content=content,
-            metadata=metadata,
-            id=id,
-            created_at=created_at,
-            **fields,
-        )
-        return self._hand_over(record.id, "messages", record.session_id, self._encode(record))
-
-    def log(
-        self,
-        *,
-        level: str | int,
-        event: str,
-        message: str | None = None,
-        agent_id: str | None = None,
-        task_id: str | None = None,
-        data: Mapping[str, Any] | None = None,
-        id: str | UUID | bytes | None = None,  # noqa: A002 - the field's name
-        created_at: datetime | int | None = None,
-    ) -> R:
-        """Hand over one log event. Events of one task, else of one agent, else of this producer keep their order."""
-        record = building.log_event(
-            self._clock,
-            level=level,
-            event=event,
-            message=message,
-            agent_id=agent_id,
-            task_id=task_id,
-            data=data,
-            id=id,
-            created_at=created_at,
-        )
-        key = record.task_id or record.agent_id or self._producer_id
-        return self._hand_over(record.id, "logs", key, self._encode(record))
 
     def embedding(
         self,
@@ -152,7 +100,7 @@ class Calls(StateCalls[R]):
             metadata=metadata,
             created_at=created_at,
         )
-        return self._hand_over(record.id, "embeddings", record.collection, self._encode(record))
+        return self._send(record, "embeddings", record.collection)
 
     def _open(
         self, session_id: str, role: str, metadata: Mapping[str, Any] | None, stream_id: Any, fields: dict[str, Any]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from penstock.producer.receipt import Ticket
 from penstock.wire.building_state import DEFAULT_NAMESPACE, StateBuilder
 from penstock.wire.records import AgentState, Context, KeyValue, MessageDeletion, Record, Task, TaskStatus
 
-R = TypeVar("R", bound=Ticket)
+R = TypeVar("R")
+"""What a call returns."""
 
 
 def key_value_order(record: KeyValue) -> str:
@@ -21,19 +21,17 @@ def key_value_order(record: KeyValue) -> str:
 
 
 class StateCalls(ABC, Generic[R]):
-    """Plain calls that touch memory only. See `Calls`, which has these too.
+    """Each call makes one record, checks it, and sends it the way that the class has.
 
     A record takes effect only if its stamp is higher than the stored one's. The stamps of one producer rise with its
     calls; those of several follow their wall clocks.
     """
 
     _states: StateBuilder
-    _encode: Callable[[Record], bytes]
-    """Makes the wire's bytes of a record; none of one that the strategy leaves out."""
 
     @abstractmethod
-    def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
-        """Put an encoded record into the buffer."""
+    def _send(self, record: Record, lane: str, key: str) -> R:
+        """Send *record*, after what was sent before it with the same *key*; an empty one is the sender's own."""
 
     def task(
         self,
@@ -183,16 +181,16 @@ class StateCalls(ABC, Generic[R]):
         return self._send_deletion(self._states.message_deletion(session_id))
 
     def _send_task(self, record: Task | TaskStatus) -> R:
-        return self._hand_over(record.id, "state", f"task:{record.task_id}", self._encode(record))
+        return self._send(record, "state", f"task:{record.task_id}")
 
     def _send_agent_state(self, record: AgentState) -> R:
-        return self._hand_over(record.id, "state", f"agent:{record.agent_id}", self._encode(record))
+        return self._send(record, "state", f"agent:{record.agent_id}")
 
     def _send_context(self, record: Context) -> R:
-        return self._hand_over(record.id, "state", f"context:{record.context_id}", self._encode(record))
+        return self._send(record, "state", f"context:{record.context_id}")
 
     def _send_key_value(self, record: KeyValue) -> R:
-        return self._hand_over(record.id, "state", key_value_order(record), self._encode(record))
+        return self._send(record, "state", key_value_order(record))
 
     def _send_deletion(self, record: MessageDeletion) -> R:
-        return self._hand_over(record.id, "messages", record.session_id, self._encode(record))
+        return self._send(record, "messages", record.session_id)
