@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from penstock.stores.filters import parse
 from penstock.stores.queries import (
     AgentStateQuery,
     ContextQuery,
@@ -18,6 +20,8 @@ from penstock.stores.queries import (
 )
 from penstock.stores.questions import Question, Questions
 
+_FILTER = parse({"type": "tech", "n": {"$gt": 3}, "tags": {"$contains": "x"}})
+
 
 def asked(questions: Questions, start_us: int) -> Iterator[Question]:
     """Questions about rows named `s7`, `u7` and so on, created from *start_us* on."""
@@ -25,6 +29,7 @@ def asked(questions: Questions, start_us: int) -> Iterator[Question]:
     yield from _pages_one_way(questions, start_us)
     yield questions.one("message", id=b"0" * 16)
     yield questions.one("session", id="s7")
+    yield questions.one("session", head="columns_and_last_message", id="s7")
     yield questions.one("task", id="t7")
     yield questions.one("agent_state", id="a7")
     yield questions.one("context", id="c7", now_us=start_us)
@@ -32,12 +37,21 @@ def asked(questions: Questions, start_us: int) -> Iterator[Question]:
     yield questions.named("partials", ids=(b"0" * 16, b"1" * 16))
     yield questions.count("message", MessageQuery(session_id="s7"))
     yield questions.count("message", MessageQuery(user_id="u7", until_us=start_us + 9))
+    yield questions.count("message", MessageQuery(session_id="s7", where=_FILTER))
+    yield questions.count("message", MessageQuery(thread_id="t7", since_us=start_us))
     yield questions.count("message", MessageQuery())
     yield questions.count("log", LogQuery(event="e7"))
+    yield questions.count("log", LogQuery(agent_id="a7", where=_FILTER))
+    yield questions.count("log", LogQuery(agent_id="a7", min_level=40, since_us=start_us))
     yield questions.count("log", LogQuery())
     yield questions.count("task", TaskQuery(agent_id="a7"))
     yield questions.count("task", TaskQuery(status="failed"))
+    yield questions.count("task", TaskQuery(task_type="t7", where=_FILTER))
     yield questions.count("context", ContextQuery(now_us=start_us, agent_id="a7"))
+    yield questions.count("context", ContextQuery(now_us=start_us, session_id="s7", where=_FILTER))
+    yield questions.named("key_values_of", namespace="n1", keys=("k7", "k8"), now_us=start_us)
+    yield questions.named("tasks_of_agent_by_status", agent_id="a7")
+    yield questions.named("logs_of_agent_by_level", agent_id="a7")
 
 
 def _pages(questions: Questions, start_us: int) -> Iterator[Question]:
@@ -45,16 +59,24 @@ def _pages(questions: Questions, start_us: int) -> Iterator[Question]:
     messages: list[dict[str, Any]] = [
         {}, {"session_id": "s7"}, {"user_id": "u7"}, {"engine_session_id": "e7"}, {"provider_session_id": "p7"},
         {"session_id": "s7", "message_types": ["a"], **times}, {"since_us": start_us}, {"platform": "p1"},
-        {"session_id": "s7", "user_id": "u7", "role": "user", "include_deleted": True}, {"role": "user"},
-        {"provider_type": "t1"}, {"message_types": ["a", "b"]},
+        {"session_id": "s7", "user_id": "u7", "roles": ["user"], "include_deleted": True}, {"roles": ["user"]},
+        {"provider_type": "t1"}, {"message_types": ["a", "b"]}, {"channel_id": "c7"}, {"thread_id": "t7"},
+        {"bot_user_id": "b7"}, {"roles": ["user", "assistant"], "session_id": "s7"}, {"where": _FILTER},
+        {"session_id": "s7", "where": _FILTER}, {"thread_id": "t7", "where": _FILTER, **times},
     ]  # fmt: skip
     logs: list[dict[str, Any]] = [
         {}, {"agent_id": "a7"}, {"task_id": "t7"}, {"event": "e7"}, {"min_level": 40}, {"level": 20}, times,
+        {"level": 40}, {"min_level": 10}, {"agent_id": "a7", "min_level": 30}, {"where": _FILTER},
+        {"agent_id": "a7", "where": _FILTER, **times}, {"min_level": 40, **times}, {"task_id": "t7", **times},
     ]  # fmt: skip
     tasks: list[dict[str, Any]] = [
         {}, {"agent_id": "a7"}, {"status": "failed"}, {"agent_id": "a7", "status": "failed"}, times,
+        {"task_type": "t7"}, {"enabled": True}, {"where": _FILTER}, {"agent_id": "a7", "where": _FILTER},
+        {"agent_id": "a7", "task_type": "t7", "enabled": True, "where": _FILTER, **times},
     ]  # fmt: skip
-    contexts: list[dict[str, Any]] = [{}, {"agent_id": "a7"}, {"session_id": "s7"}]
+    contexts: list[dict[str, Any]] = [
+        {}, {"agent_id": "a7"}, {"session_id": "s7"}, times, {"where": _FILTER}, {"agent_id": "a7", "where": _FILTER},
+    ]  # fmt: skip
     for ascending, after in product((True, False), (None, Position(start_us + 1_000_000, b"0" * 16))):
         way: dict[str, Any] = {"ascending": ascending, "after": after}
         yield from (questions.page("message", MessageQuery(**what, **way)) for what in messages)
@@ -66,10 +88,13 @@ def _pages(questions: Questions, start_us: int) -> Iterator[Question]:
 
 
 def _pages_one_way(questions: Questions, start_us: int) -> Iterator[Question]:
-    states: list[dict[str, Any]] = [{}, {"state": "idle"}, {"active": True}]
+    states: list[dict[str, Any]] = [{}, {"state": "idle"}, {"active": True}, {"role": "coder"}]
     for after in (None, Position(start_us + 1_000_000, "x7")):
         for user, platform in product((None, "u7"), (None, "p1")):
-            yield questions.page("session", SessionQuery(user_id=user, platform=platform, after=after))
+            sessions = SessionQuery(user_id=user, platform=platform, after=after)
+            yield questions.page("session", sessions)
+            yield questions.page("session", sessions, head="columns_and_last_message")
+            yield questions.page("session", replace(sessions, since_us=start_us, until_us=start_us + 9))
         yield from (questions.page("agent_state", AgentStateQuery(**what, after=after)) for what in states)
         for prefix in ("", "k1"):
             query = KeyValueQuery(now_us=start_us, namespace="n1", prefix=prefix, after=after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -165,7 +166,7 @@ class SqlReadingConformance:
             ({}, [0, 1, 2, 3, 5, 6]),
             ({"session_id": "s0"}, [0, 2, 6]),
             ({"user_id": "ada"}, [1]),
-            ({"role": "assistant"}, [2]),
+            ({"roles": ["assistant"]}, [2]),
             ({"platform": "web"}, [1, 3]),
             ({"engine_session_id": "e"}, [2]),
             ({"provider_session_id": "p"}, [3]),
@@ -253,7 +254,7 @@ class SqlReadingConformance:
 
 
 def _after(query: Any, after: Position | None) -> Any:
-    return type(query)(**{name: getattr(query, name) for name in query.__slots__ if name != "after"}, after=after)
+    return replace(query, after=after)
 
 
 def _place(row: Message | LogEvent) -> tuple[int, bytes]:

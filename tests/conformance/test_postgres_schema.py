@@ -119,29 +119,33 @@ async def test_a_database_without_our_tables_is_told_apart(store: PostgresStore)
 
 def _fill(schema: Schema) -> None:
     at = "'2025-06-15T15:06:40Z'::timestamptz + n * interval '1 ms'"
+    data = """json_build_object('type', CASE n % 9 WHEN 0 THEN 'tech' ELSE 'other' END, 'n', n % 7)"""
     schema.execute(
         f"""INSERT INTO messages (id, created_at, session_id, role, content, user_id, message_type, platform,
-            engine_session_id, provider_session_id, provider_type, version, normalised)
+            engine_session_id, provider_session_id, provider_type, channel_id, thread_id,
+            bot_user_id, metadata, version, normalised)
         SELECT gen_random_uuid(), {at}, 's' || n % 500, CASE n % 2 WHEN 0 THEN 'user' ELSE 'assistant' END,
             repeat('x', 300), 'u' || n % 100, CASE n % 3 WHEN 0 THEN 'a' END, 'p' || n % 2, 'e' || n % 500,
-            'p' || n % 500, 't' || n % 3, 0, false
+            'p' || n % 500, 't' || n % 3, 'c' || n % 100, 't' || n % 500, 'b' || n % 10, {data}, 0, false
         FROM generate_series(1, 20000) AS n""",
-        f"""INSERT INTO logs (id, created_at, level, event, message, agent_id, task_id, normalised)
+        f"""INSERT INTO logs (id, created_at, level, event, message, agent_id, task_id, data, normalised)
         SELECT gen_random_uuid(), {at}, n % 5 * 10, 'e' || n % 50, repeat('x', 200), 'a' || n % 100, 't' || n % 500,
-            false
+            {data}, false
         FROM generate_series(1, 20000) AS n""",
         f"""INSERT INTO sessions
         SELECT 's' || n, 'u' || n % 100, 'p' || n % 2, 1, {at}, {at}, gen_random_uuid()
         FROM generate_series(1, 20000) AS n""",
-        f"""INSERT INTO tasks (id, record_id, stamp, created_at, updated_at, agent_id, enabled, status, normalised)
-        SELECT 't' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, 'a' || n % 500, true,
-            CASE n % 20 WHEN 0 THEN 'failed' ELSE 'status ' || n % 20 END, false
+        f"""INSERT INTO tasks (id, record_id, stamp, created_at, updated_at, agent_id, task_type, enabled, status, data,
+            normalised)
+        SELECT 't' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, 'a' || n % 500, 't' || n % 50, true,
+            CASE n % 20 WHEN 0 THEN 'failed' ELSE 'status ' || n % 20 END, {data}, false
         FROM generate_series(1, 20000) AS n""",
-        f"""INSERT INTO agent_states (agent_id, record_id, stamp, created_at, updated_at, state, normalised)
-        SELECT 'a' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, 'idle', false
+        f"""INSERT INTO agent_states (agent_id, record_id, stamp, created_at, updated_at, state, role, normalised)
+        SELECT 'a' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, 'idle',
+            CASE n % 3 WHEN 0 THEN 'coder' ELSE 'analyst' END, false
         FROM generate_series(1, 20000) AS n""",
-        f"""INSERT INTO contexts (id, record_id, stamp, created_at, updated_at, agent_id, session_id, normalised)
-        SELECT 'c' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, 'a' || n % 500, 's' || n % 500, false
+        f"""INSERT INTO contexts (id, record_id, stamp, created_at, updated_at, agent_id, session_id, data, normalised)
+        SELECT 'c' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, 'a' || n % 500, 's' || n % 500, {data}, false
         FROM generate_series(1, 20000) AS n""",
         f"""INSERT INTO key_values (namespace, key, record_id, stamp, created_at, updated_at, normalised)
         SELECT 'n' || n % 2, 'k' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, false
@@ -174,7 +178,7 @@ async def test_every_question_is_answered_through_an_index(store: PostgresStore,
 
 def _literal(value: object) -> str:
     if isinstance(value, tuple):
-        return f"ARRAY[{', '.join(map(_literal, value))}]"
+        return f"'{{{', '.join(f'{each.hex() if isinstance(each, bytes) else each}' for each in value)}}}'"
     if isinstance(value, bytes):
         return f"'{value.hex()}'::uuid"
     if isinstance(value, int) and value >= START_US:

@@ -133,7 +133,7 @@ async def test_filters_take_what_producers_take(store: SqlStore, reader: Reader)
         (lambda reader: reader.messages(limit=0), "limit is 0"),
         (lambda reader: reader.messages(after="nonsense"), "no cursor"),
         (lambda reader: reader.messages(since=datetime(2025, 1, 1)), "time zone"),  # noqa: DTZ001 - the point
-        (lambda reader: reader.messages(author="me"), "no filter is called 'author'; known are engine_session_id"),
+        (lambda reader: reader.messages(author="me"), "no filter is called 'author'; known are bot_user_id"),
         (lambda reader: reader.messages(5), "session_id: got 5"),
         (lambda reader: reader.message("nonsense"), "a UUID is needed"),
         (lambda reader: reader.session(None), "session_id: got None"),
@@ -198,7 +198,8 @@ async def test_the_environment_names_the_stores() -> None:
 
 def test_the_public_names_of_reading_are_these() -> None:
     assert penstock.query.__all__ == [
-        "Hit", "InvalidCursor", "InvalidQuery", "Page", "Reader", "Session", "StoredLog", "StoredMessage",
+        "AgentStatistics", "FilterError", "Hit", "InvalidCursor", "InvalidQuery", "Page", "Reader", "Session",
+        "StoredAgentState", "StoredContext", "StoredKeyValue", "StoredLog", "StoredMessage", "StoredTask",
     ]  # fmt: skip
     assert penstock.stores.__all__ == [
         "BadStoreURL", "DimensionMismatch", "Fence", "StaleOwner", "StoreError", "StoreRejected", "StoreUnavailable",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypedDict
 
 from penstock.query.page import InvalidQuery
+from penstock.stores.filters import Condition, parse
 from penstock.wire.building import level_number
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.ids import to_us
@@ -22,18 +23,24 @@ class MessageFilters(TypedDict, total=False):
     """Which messages. None is the same as not given."""
 
     user_id: str | None
-    role: str | None
+    role: str | Sequence[str] | None
+    """This one, or any of these."""
+    message_types: str | Sequence[str] | None
+    """This one, or any of these."""
     platform: str | None
+    channel_id: str | None
+    thread_id: str | None
+    bot_user_id: str | None
     engine_session_id: str | uuid.UUID | None
     provider_session_id: str | None
     provider_type: str | None
-    message_types: Sequence[str] | None
-    """Any of these."""
     since: Moment | None
     """Created at or after."""
     until: Moment | None
     """Created before."""
     include_deleted: bool
+    where: Mapping[str, Any] | None
+    """A filter of the metadata, as in `Reader.search`."""
 
 
 class LogFilters(TypedDict, total=False):
@@ -50,6 +57,8 @@ class LogFilters(TypedDict, total=False):
     """Created at or after."""
     until: Moment | None
     """Created before."""
+    where: Mapping[str, Any] | None
+    """A filter of the data."""
 
 
 class SessionFilters(TypedDict, total=False):
@@ -57,6 +66,47 @@ class SessionFilters(TypedDict, total=False):
 
     user_id: str | None
     platform: str | None
+    since: Moment | None
+    """The last message created at or after."""
+    until: Moment | None
+    """The last message created before."""
+
+
+class TaskFilters(TypedDict, total=False):
+    """Which tasks. None is the same as not given."""
+
+    agent_id: str | None
+    status: str | None
+    task_type: str | None
+    enabled: bool | None
+    since: Moment | None
+    """First saved at or after."""
+    until: Moment | None
+    """First saved before."""
+    where: Mapping[str, Any] | None
+    """A filter of the data."""
+
+
+class AgentStateFilters(TypedDict, total=False):
+    """Which agents' states. None is the same as not given."""
+
+    active: bool | None
+    """True for those that are not `archived`, False for those that are."""
+    state: str | None
+    role: str | None
+
+
+class ContextFilters(TypedDict, total=False):
+    """Which contexts. None is the same as not given."""
+
+    agent_id: str | None
+    session_id: str | None
+    since: Moment | None
+    """First saved at or after."""
+    until: Moment | None
+    """First saved before."""
+    where: Mapping[str, Any] | None
+    """A filter of the data."""
 
 
 @contextmanager
@@ -68,31 +118,23 @@ def checked_values() -> Iterator[None]:
         raise InvalidQuery(str(exc)) from exc
 
 
-def message_words(session_id: str | None, filters: MessageFilters) -> dict[str, Any]:
-    """The fields of a `MessageQuery`. Raises `InvalidQuery`."""
-    return _words({"session_id": session_id, **filters}, {"session_id", *MessageFilters.__annotations__})
+def words(known: type, filters: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """*filters* and *more* as the fields of a query. *known* is the class of the filters.
 
-
-def log_words(filters: LogFilters) -> dict[str, Any]:
-    """The fields of a `LogQuery`. Raises `InvalidQuery`."""
-    return _words(filters, LogFilters.__annotations__)
-
-
-def session_words(filters: SessionFilters) -> dict[str, Any]:
-    """The fields of a `SessionQuery`. Raises `InvalidQuery`."""
-    return _words(filters, SessionFilters.__annotations__)
-
-
-def _words(filters: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    words: dict[str, Any] = {}
-    for name, value in filters.items():
-        if name not in known:
-            raise InvalidQuery(f"no filter is called {name!r}; known are {', '.join(sorted(known))}")
+    Raises:
+        InvalidQuery: No such filter, or a value that it cannot have.
+        FilterError: The filter `where` is malformed.
+    """
+    found: dict[str, Any] = {}
+    for name, value in {**more, **filters}.items():
+        if name not in more and name not in known.__annotations__:
+            names = sorted({*more, *known.__annotations__})
+            raise InvalidQuery(f"no filter is called {name!r}; known are {', '.join(names)}")
         if value is not None:
             word, convert = _CONVERTED.get(name, (name, _text))
             with checked_values():
-                words[word] = convert(name, value)
-    return words
+                found[word] = convert(name, value)
+    return found
 
 
 def _moment(name: str, value: Any) -> int:
@@ -107,8 +149,14 @@ def _several(name: str, value: Any) -> tuple[str, ...]:
     return tuple(_text(name, each) for each in ([value] if isinstance(value, str) else value))
 
 
-def _flag(_name: str, value: Any) -> bool:
-    return bool(value)
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRecord(name, value, "True or False is needed")
+    return value
+
+
+def _condition(_name: str, value: Any) -> Condition:
+    return parse(value)
 
 
 def _text(name: str, value: Any) -> str:
@@ -121,6 +169,10 @@ _CONVERTED: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "until": ("until_us", _moment),
     "level": ("level", _level),
     "min_level": ("min_level", _level),
+    "role": ("roles", _several),
     "message_types": ("message_types", _several),
     "include_deleted": ("include_deleted", _flag),
+    "enabled": ("enabled", _flag),
+    "active": ("active", _flag),
+    "where": ("where", _condition),
 }

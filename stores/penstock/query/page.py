@@ -4,7 +4,7 @@ A cursor is the URL-safe text of
 
     1 byte     the format, 1
     1 byte     what it goes through and which way (`Course`)
-    8 bytes    the last item's time, microseconds since 1970 UTC
+    8 bytes    the last item's time, microseconds since 1970 UTC; 0 where time is no part of the order
     n bytes    the last item's id
     4 bytes    CRC-32 of the bytes before
 
@@ -17,7 +17,7 @@ import base64
 import binascii
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
@@ -27,6 +27,9 @@ from penstock.wire.errors import PenstockError
 
 MAX_LIMIT = 1_000
 """Longest page. A longer one would keep the reader's connection, and the caller's memory, for too long."""
+
+_PAGE = 500
+"""How many rows an exhaustive iteration fetches at once."""
 
 _FORMAT = 1
 _HEAD = struct.Struct(">BcQ")
@@ -51,11 +54,26 @@ class Course(Enum):
     LOGS_OLDEST_FIRST = b"l"
     LOGS_NEWEST_FIRST = b"L"
     SESSIONS_LATEST_FIRST = b"S"
+    TASKS_OLDEST_FIRST = b"t"
+    TASKS_NEWEST_FIRST = b"T"
+    AGENT_STATES_BY_ID = b"a"
+    CONTEXTS_OLDEST_FIRST = b"c"
+    CONTEXTS_NEWEST_FIRST = b"C"
+    KEY_VALUES_BY_KEY = b"k"
 
     @property
     def words(self) -> str:
         """For people: `messages oldest first`."""
         return self.name.lower().replace("_", " ")
+
+
+_BY_BYTES = {
+    Course.MESSAGES_OLDEST_FIRST,
+    Course.MESSAGES_NEWEST_FIRST,
+    Course.LOGS_OLDEST_FIRST,
+    Course.LOGS_NEWEST_FIRST,
+}
+"""What has ids of 16 bytes; the ids of everything else are text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,18 @@ def page_of(found: Sequence[T], limit: int, course: Course, place: Callable[[T],
     """The page of the first *limit* of *found*; more than that tell that there is a next one."""
     items = found[:limit]
     return Page(items, cursor(course, place(items[-1])) if len(found) > limit else None)
+
+
+async def every_item(ask: Callable[[int, str | None], Awaitable[Page[T]]]) -> AsyncIterator[T]:
+    """The items of all pages; *ask* gets a limit and a cursor."""
+    after: str | None = None
+    while True:
+        page = await ask(_PAGE, after)
+        for item in page:
+            yield item
+        after = page.next
+        if after is None:
+            return
 
 
 def checked_limit(limit: object) -> int:
@@ -109,7 +139,7 @@ def position(after: str | None, course: Course) -> Position | None:
             f"this cursor goes through {theirs}, not {course.words}; ask as you did for the page before"
         )
     item = body[_HEAD.size :]
-    return Position(at_us, item.decode() if course is Course.SESSIONS_LATEST_FIRST else item)
+    return Position(at_us, item if course in _BY_BYTES else item.decode())
 
 
 def _unwrapped(after: str) -> bytes:

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, Unpack
 from uuid import UUID
 
-from penstock.query.filters import (
-    LogFilters,
-    MessageFilters,
-    SessionFilters,
-    checked_values,
-    log_words,
-    message_words,
-    session_words,
-)
-from penstock.query.page import Course, InvalidQuery, Page, checked_limit, page_of, position
+from penstock.query.filters import LogFilters, MessageFilters, SessionFilters, checked_values, words
+from penstock.query.page import Course, InvalidQuery, Page, checked_limit, every_item, page_of, position
+from penstock.query.state_reader import StateReader
 from penstock.stores.contract import SqlReading, VectorReading
 from penstock.stores.queries import LogQuery, MessageQuery, Position, SessionQuery
 from penstock.stores.registry import sql_store, vector_store
 from penstock.stores.rows import Hit, Session, StoredLog, StoredMessage
 from penstock.wire.building import collection_name, vector_bytes
-from penstock.wire.ids import parse_id, to_us
+from penstock.wire.ids import parse_id, to_us, wall_clock_us
 from penstock.wire.settings import from_mapping
 from penstock.wire.text import clean_text
-
-_PAGE = 500
-"""How many rows an exhaustive iteration fetches at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,28 +31,45 @@ class ReaderSettings:
     vector_url: str = "lancedb:///./vectors"
 
 
-class Reader:
+class Reader(StateReader):
     """Answers what was stored, while workers go on storing. Needs no queue and never writes.
 
     Each store is opened by its first question, so a reader of messages needs no vector store.
     Every answer is of its own moment: pages that follow one another see what was stored in between.
 
-    All methods raise `InvalidQuery` for what cannot be asked, and `StoreUnavailable` where the store does not answer
-    or does not exist yet.
+    The filter `where` looks into the JSON of a row: a message's metadata, the data of a log event, task or context.
+    It has the language of `search`, and no index: beside another filter it looks at the rows which that one leaves,
+    alone at all of them by time until the page is full. To count them, every one is looked at.
+
+    All methods raise `InvalidQuery` for what cannot be asked, `FilterError` where *where* is malformed, and
+    `StoreUnavailable` where the store does not answer or does not exist yet.
     """
 
-    def __init__(self, sql: str | SqlReading | None, vectors: str | VectorReading | None) -> None:
+    def __init__(
+        self,
+        sql: str | SqlReading | None,
+        vectors: str | VectorReading | None,
+        clock: Callable[[], int] = wall_clock_us,
+    ) -> None:
         self._sql = sql
         self._vectors = vectors
+        self._clock = clock
         self._opened: list[Any] = []
 
     @classmethod
-    def open(cls, *, sql: str | SqlReading | None = None, vectors: str | VectorReading | None = None) -> Self:
+    def open(
+        cls,
+        *,
+        sql: str | SqlReading | None = None,
+        vectors: str | VectorReading | None = None,
+        clock: Callable[[], int] = wall_clock_us,
+    ) -> Self:
         """A reader of the stores at these URLs, for `async with`.
 
-        An open store may be given in place of a URL; it stays the caller's to close.
+        An open store may be given in place of a URL; it stays the caller's to close. *clock* tells what has expired,
+        in microseconds since 1970 UTC.
         """
-        return cls(sql, vectors)
+        return cls(sql, vectors, clock)
 
     @classmethod
     def from_env(cls, mapping: Mapping[str, str] | None = None) -> Self:
@@ -101,43 +108,47 @@ class Reader:
         """A page of messages by time, those of one microsecond by id. Without *session_id*, of all sessions."""
         course = Course.MESSAGES_OLDEST_FIRST if ascending else Course.MESSAGES_NEWEST_FIRST
         query = MessageQuery(
-            **message_words(session_id, filters),
+            **words(MessageFilters, filters, session_id=session_id),
             ascending=ascending,
             limit=checked_limit(limit) + 1,
             after=position(after, course),
         )
         return page_of(await self._sql_store().messages(query), limit, course, _place)
 
-    async def all_messages(
+    def all_messages(
         self, session_id: str | None = None, *, ascending: bool = True, **filters: Unpack[MessageFilters]
     ) -> AsyncIterator[StoredMessage]:
         """Every message of every page, fetched as the iteration goes on."""
-        after: str | None = None
-        while True:
-            page = await self.messages(session_id, ascending=ascending, limit=_PAGE, after=after, **filters)
-            for message in page:
-                yield message
-            after = page.next
-            if after is None:
-                return
+        return every_item(
+            lambda limit, after: self.messages(session_id, ascending=ascending, limit=limit, after=after, **filters)
+        )
 
     async def count_messages(self, session_id: str | None = None, **filters: Unpack[MessageFilters]) -> int:
         """How many messages match. For a whole session `session` knows without counting."""
-        query = MessageQuery(**message_words(session_id, filters))
+        query = MessageQuery(**words(MessageFilters, filters, session_id=session_id))
         return await self._sql_store().count_messages(query)
 
-    async def session(self, session_id: str) -> Session | None:
+    async def session(self, session_id: str, *, with_last_message: bool = False) -> Session | None:
         """One session; None when no message of it was stored."""
         with checked_values():
             wanted = clean_text("session_id", session_id)
-        return await self._sql_store().session(wanted)
+        return await self._sql_store().session(wanted, with_last_message=with_last_message)
 
     async def sessions(
-        self, *, limit: int = 100, after: str | None = None, **filters: Unpack[SessionFilters]
+        self,
+        *,
+        with_last_message: bool = False,
+        limit: int = 100,
+        after: str | None = None,
+        **filters: Unpack[SessionFilters],
     ) -> Page[Session]:
-        """A page of sessions, latest message first. One that gets a message meanwhile moves to the front."""
+        """A page of sessions, latest message first. One that gets a message meanwhile moves to the front.
+
+        *with_last_message* fetches the latest message of each that is not deleted, in the same question.
+        """
         query = SessionQuery(
-            **session_words(filters),
+            **words(SessionFilters, filters),
+            with_last_message=with_last_message,
             limit=checked_limit(limit) + 1,
             after=position(after, Course.SESSIONS_LATEST_FIRST),
         )
@@ -150,27 +161,20 @@ class Reader:
         """A page of log events by time."""
         course = Course.LOGS_OLDEST_FIRST if ascending else Course.LOGS_NEWEST_FIRST
         query = LogQuery(
-            **log_words(filters),
+            **words(LogFilters, filters),
             ascending=ascending,
             limit=checked_limit(limit) + 1,
             after=position(after, course),
         )
         return page_of(await self._sql_store().logs(query), limit, course, _place)
 
-    async def all_logs(self, *, ascending: bool = True, **filters: Unpack[LogFilters]) -> AsyncIterator[StoredLog]:
+    def all_logs(self, *, ascending: bool = True, **filters: Unpack[LogFilters]) -> AsyncIterator[StoredLog]:
         """Every log event of every page, fetched as the iteration goes on."""
-        after: str | None = None
-        while True:
-            page = await self.logs(ascending=ascending, limit=_PAGE, after=after, **filters)
-            for event in page:
-                yield event
-            after = page.next
-            if after is None:
-                return
+        return every_item(lambda limit, after: self.logs(ascending=ascending, limit=limit, after=after, **filters))
 
     async def count_logs(self, **filters: Unpack[LogFilters]) -> int:
         """How many log events match."""
-        return await self._sql_store().count_logs(LogQuery(**log_words(filters)))
+        return await self._sql_store().count_logs(LogQuery(**words(LogFilters, filters)))
 
     async def search(
         self, collection: str, *, vector: Any, top_k: int = 10, where: Mapping[str, Any] | None = None

@@ -19,6 +19,7 @@ from penstock.stores.queries import (
 )
 from penstock.stores.questions import Question, Questions
 from penstock.stores.rows import (
+    AgentStatistics,
     Session,
     StoredAgentState,
     StoredContext,
@@ -53,14 +54,15 @@ class SqlAnswers(ABC):
         """See `SqlReading.count_messages`."""
         return await self._number(self._questions.count("message", query))
 
-    async def session(self, session_id: str) -> Session | None:
+    async def session(self, session_id: str, *, with_last_message: bool = False) -> Session | None:
         """See `SqlReading.session`."""
-        rows = await self._ask(self._questions.one("session", id=session_id))
-        return surface.session(rows[0]) if rows else None
+        rows = await self._ask(self._questions.one("session", head=_head(with_last_message), id=session_id))
+        return _session(rows[0]) if rows else None
 
     async def sessions(self, query: SessionQuery) -> Sequence[Session]:
         """See `SqlReading.sessions`."""
-        return [surface.session(row) for row in await self._ask(self._questions.page("session", query))]
+        head = _head(query.with_last_message)
+        return [_session(row) for row in await self._ask(self._questions.page("session", query, head=head))]
 
     async def logs(self, query: LogQuery) -> Sequence[StoredLog]:
         """See `SqlReading.logs`."""
@@ -118,6 +120,19 @@ class SqlAnswers(ABC):
         rows = await self._ask(self._questions.page("key_value", query))
         return [surface.stored_key_value(KeyValue(*row)) for row in rows]
 
+    async def key_values_of(self, namespace: str, keys: Sequence[str], now_us: int) -> Sequence[StoredKeyValue]:
+        """See `SqlReading.key_values_of`."""
+        question = self._questions.named("key_values_of", namespace=namespace, keys=tuple(keys), now_us=now_us)
+        return [surface.stored_key_value(KeyValue(*row)) for row in await self._ask(question)]
+
+    async def agent_statistics(self, agent_id: str, now_us: int) -> AgentStatistics:
+        """See `SqlReading.agent_statistics`."""
+        tasks = await self._ask(self._questions.named("tasks_of_agent_by_status", agent_id=agent_id))
+        logs = await self._ask(self._questions.named("logs_of_agent_by_level", agent_id=agent_id))
+        contexts = await self.count_contexts(ContextQuery(now_us=now_us, agent_id=agent_id))
+        by_status = [surface.TasksOfStatus(*row) for row in tasks]
+        return surface.agent_statistics(agent_id, by_status, [(level, count) for level, count in logs], contexts)
+
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:
         """See `Store.partials`."""
         rows = await self._ask(self._questions.named("partials", ids=tuple(ids))) if ids else ()
@@ -130,3 +145,16 @@ class SqlAnswers(ABC):
     async def _number(self, question: Question) -> int:
         number: int = (await self._ask(question))[0][0]
         return number
+
+
+_SESSION_COLUMNS = 7
+
+
+def _head(with_last_message: bool) -> str:
+    return "columns_and_last_message" if with_last_message else "columns"
+
+
+def _session(row: Sequence[Any]) -> Session:
+    """A session's row, behind which the columns of its last message may stand, which are NULL where it has none."""
+    last = row[_SESSION_COLUMNS:]
+    return surface.session(row[:_SESSION_COLUMNS], Message(*last) if last and last[0] is not None else None)

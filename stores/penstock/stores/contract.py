@@ -19,6 +19,7 @@ from penstock.stores.queries import (
     TaskQuery,
 )
 from penstock.stores.rows import (
+    AgentStatistics,
     Hit,
     Session,
     StoredAgentState,
@@ -109,12 +110,13 @@ class SqlReading(Protocol):
         """How many messages match, whatever limit and after say."""
         ...
 
-    async def session(self, session_id: str) -> Session | None:
+    async def session(self, session_id: str, *, with_last_message: bool = False) -> Session | None:
         """One session; None when no message of it was stored."""
         ...
 
     async def sessions(self, query: SessionQuery) -> Sequence[Session]:
-        """At most `query.limit` sessions, latest message first, after `query.after`."""
+        """At most `query.limit` sessions, latest message first, after `query.after`, with their last messages
+        where `query.with_last_message`."""
         ...
 
     async def logs(self, query: LogQuery) -> Sequence[StoredLog]:
@@ -163,6 +165,14 @@ class SqlReading(Protocol):
 
     async def key_values(self, query: KeyValueQuery) -> Sequence[StoredKeyValue]:
         """At most `query.limit` values after `query.after`, by key."""
+        ...
+
+    async def key_values_of(self, namespace: str, keys: Sequence[str], now_us: int) -> Sequence[StoredKeyValue]:
+        """The values under those of *keys* that have one at *now_us*, in any order."""
+        ...
+
+    async def agent_statistics(self, agent_id: str, now_us: int) -> AgentStatistics:
+        """What one agent has done; contexts are counted that have not expired at *now_us*."""
         ...
 
 

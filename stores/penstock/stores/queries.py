@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from penstock.stores.filters import Condition
 
 
 class Position(NamedTuple):
@@ -20,17 +24,22 @@ class MessageQuery:
 
     session_id: str | None = None
     user_id: str | None = None
-    role: str | None = None
+    roles: Sequence[str] = ()
+    message_types: Sequence[str] = ()
     platform: str | None = None
+    channel_id: str | None = None
+    thread_id: str | None = None
+    bot_user_id: str | None = None
     engine_session_id: str | None = None
     provider_session_id: str | None = None
     provider_type: str | None = None
-    message_types: Sequence[str] = ()
     since_us: int | None = None
     """Created at or after."""
     until_us: int | None = None
     """Created before."""
     include_deleted: bool = False
+    where: Condition | None = None
+    """Of the metadata."""
     ascending: bool = True
     limit: int = 100
     after: Position | None = None
@@ -42,6 +51,11 @@ class SessionQuery:
 
     user_id: str | None = None
     platform: str | None = None
+    since_us: int | None = None
+    """The last message created at or after."""
+    until_us: int | None = None
+    """The last message created before."""
+    with_last_message: bool = False
     limit: int = 100
     after: Position | None = None
     """(last_message_at, session id) of the last one seen."""
@@ -58,9 +72,17 @@ class LogQuery:
     min_level: int | None = None
     since_us: int | None = None
     until_us: int | None = None
+    where: Condition | None = None
+    """Of the data."""
     ascending: bool = True
     limit: int = 100
     after: Position | None = None
+    trouble: bool | None = field(init=False)
+    """Follows from the levels: only warnings and what is worse, which are few and have an index of their own."""
+
+    def __post_init__(self) -> None:
+        least = max(self.level or 0, self.min_level or 0)
+        object.__setattr__(self, "trouble", least >= logging.WARNING or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +97,8 @@ class TaskQuery:
     """Created at or after."""
     until_us: int | None = None
     """Created before."""
+    where: Condition | None = None
+    """Of the data."""
     ascending: bool = True
     limit: int = 100
     after: Position | None = None
@@ -101,6 +125,12 @@ class ContextQuery:
     now_us: int
     agent_id: str | None = None
     session_id: str | None = None
+    since_us: int | None = None
+    """Created at or after."""
+    until_us: int | None = None
+    """Created before."""
+    where: Condition | None = None
+    """Of the data."""
     ascending: bool = True
     limit: int = 100
     after: Position | None = None
@@ -118,3 +148,17 @@ class KeyValueQuery:
     limit: int = 100
     after: Position | None = None
     """(0, key) of the last one seen: they come by key."""
+    prefix_end: str | None = field(init=False)
+    """Follows from the prefix: the first text after all that begin with it; None where there is no such text."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix_end", _end_of(self.prefix))
+
+
+def _end_of(prefix: str) -> str | None:
+    """In the order of code points, which is that of every store. Surrogates are no text."""
+    body = prefix.rstrip(chr(sys.maxunicode))
+    return body[:-1] + chr(_AFTER.get(body[-1], ord(body[-1]) + 1)) if body else None
+
+
+_AFTER = {"\ud7ff": 0xE000}

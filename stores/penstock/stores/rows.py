@@ -72,7 +72,10 @@ class Session:
     message_count: int
     first_message_at: datetime
     last_message_at: datetime
+    """Deleted ones have their time, too."""
     last_message_id: str
+    last_message: StoredMessage | None = None
+    """The latest that is not deleted, where it was asked for; None also where all are deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,3 +159,22 @@ class StoredKeyValue:
     updated_at: datetime
     version: str
     normalised: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStatistics:
+    """What one agent has done. All zero for an agent that nothing is known of."""
+
+    agent_id: str
+    tasks: int
+    tasks_by_status: Mapping[str, int]
+    success_rate: float | None
+    """`completed` among `completed` and `failed` tasks, 0 to 1; None where there are neither."""
+    average_duration_s: float | None
+    """Of the tasks that have a duration."""
+    last_task_at: datetime | None
+    """When the newest task was created."""
+    logs_by_level: Mapping[str, int]
+    """Log events by the name of their level."""
+    contexts: int
+    """Those that have not expired."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.stores.rows import (
+    AgentStatistics,
     Session,
     StoredAgentState,
     StoredContext,
@@ -44,7 +46,7 @@ def stored_log(record: LogEvent) -> StoredLog:
     return StoredLog(
         id=format_id(record.id),
         created_at=from_us(record.created_at_us),
-        level=_LEVEL_NAMES.get(record.level, str(record.level)),
+        level=level_name(record.level),
         event=record.event,
         message=record.message,
         agent_id=record.agent_id,
@@ -54,8 +56,13 @@ def stored_log(record: LogEvent) -> StoredLog:
     )
 
 
-def session(row: Sequence[Any]) -> Session:
-    """A session's row, as `sessions.growth` makes it, as it is read."""
+def level_name(level: int) -> str:
+    """The lower-case name of *level*, or the number where it has none."""
+    return _LEVEL_NAMES.get(level, str(level))
+
+
+def session(row: Sequence[Any], last: Message | None = None) -> Session:
+    """A session's row, as `sessions.growth` makes it, as it is read, with its *last* message where it was asked for."""
     session_id, user_id, platform, count, first_us, last_us, last_id = row
     return Session(
         id=session_id,
@@ -65,6 +72,7 @@ def session(row: Sequence[Any]) -> Session:
         first_message_at=from_us(first_us),
         last_message_at=from_us(last_us),
         last_message_id=format_id(last_id),
+        last_message=None if last is None else stored_message(last),
     )
 
 
@@ -128,6 +136,38 @@ def stored_key_value(row: KeyValue) -> StoredKeyValue:
         expires_at=_moment(row.expires_at_us),
         version=row.stamp.hex(),
         **_times(row),
+    )
+
+
+class TasksOfStatus(NamedTuple):
+    """What is counted of the tasks of one agent that have one status."""
+
+    status: str
+    tasks: int
+    durations: int
+    """How many of them have a duration."""
+    duration_s: float | None
+    """All of their durations together."""
+    last_at_us: int
+    """When the newest was created."""
+
+
+def agent_statistics(
+    agent_id: str, tasks: Sequence[TasksOfStatus], logs: Iterable[tuple[int, int]], contexts: int
+) -> AgentStatistics:
+    """What was counted of one agent; *logs* are pairs of a level and how many events have it."""
+    by_status = {each.status: each.tasks for each in sorted(tasks)}
+    completed, failed = by_status.get("completed", 0), by_status.get("failed", 0)
+    durations = sum(each.durations for each in tasks)
+    return AgentStatistics(
+        agent_id=agent_id,
+        tasks=sum(by_status.values()),
+        tasks_by_status=by_status,
+        success_rate=completed / (completed + failed) if completed + failed else None,
+        average_duration_s=math.fsum(each.duration_s or 0 for each in tasks) / durations if durations else None,
+        last_task_at=_moment(max((each.last_at_us for each in tasks), default=None)),
+        logs_by_level={level_name(level): count for level, count in sorted(logs)},
+        contexts=contexts,
     )
 
 

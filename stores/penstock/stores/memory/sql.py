@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from penstock.stores import surface
 from penstock.stores.contract import Capabilities, Fence, Partial
 from penstock.stores.errors import StaleOwner, StoreUnavailable
+from penstock.stores.memory.reading import MemoryReading, place
 from penstock.stores.memory.state import MemoryState
-from penstock.stores.queries import (
-    AgentStateQuery,
-    ContextQuery,
-    KeyValueQuery,
-    LogQuery,
-    MessageQuery,
-    Position,
-    SessionQuery,
-    TaskQuery,
-)
-from penstock.stores.rows import (
-    Session,
-    StoredAgentState,
-    StoredContext,
-    StoredKeyValue,
-    StoredLog,
-    StoredMessage,
-    StoredTask,
-)
 from penstock.stores.sessions import growth
 from penstock.stores.sorting import Sorted, chunk_row, sort
 from penstock.stores.states import is_state
 from penstock.stores.tombstones import WHOLE_SESSION, Tombstones
 from penstock.wire.records import LogEvent, Message, MessageDeletion, Record
 
-_Row = TypeVar("_Row", Message, LogEvent)
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-
-_MESSAGE_FIELDS = (
-    "session_id", "user_id", "role", "platform", "engine_session_id", "provider_session_id", "provider_type",
-)  # fmt: skip
-_LOG_FIELDS = ("agent_id", "task_id", "event", "level")
 
 
 def open_sql(url: str) -> MemorySql:  # noqa: ARG001 - every backend is opened by its URL
@@ -49,7 +24,7 @@ def open_sql(url: str) -> MemorySql:  # noqa: ARG001 - every backend is opened b
     return MemorySql()
 
 
-class MemorySql:
+class MemorySql(MemoryReading):
     """Records in dicts. See `SqlStore`.
 
     No call gives way to another one, so every write is atomic and a cancelled one did not start.
@@ -102,118 +77,6 @@ class MemorySql:
         """Refuse every further call. What was stored is gone."""
         self._closed = True
 
-    async def message(self, message_id: bytes) -> StoredMessage | None:
-        """See `SqlReading.message`."""
-        await self.check()
-        row = self._messages.get(message_id)
-        return None if row is None else surface.stored_message(row)
-
-    async def messages(self, query: MessageQuery) -> Sequence[StoredMessage]:
-        """See `SqlReading.messages`."""
-        await self.check()
-        rows = _page(self._matching(query), query.after, query.limit, ascending=query.ascending)
-        return [surface.stored_message(row) for row in rows]
-
-    async def count_messages(self, query: MessageQuery) -> int:
-        """See `SqlReading.count_messages`."""
-        await self.check()
-        return len(self._matching(query))
-
-    async def session(self, session_id: str) -> Session | None:
-        """See `SqlReading.session`."""
-        await self.check()
-        row = self._sessions.get(session_id)
-        return None if row is None else surface.session(row)
-
-    async def sessions(self, query: SessionQuery) -> Sequence[Session]:
-        """See `SqlReading.sessions`."""
-        await self.check()
-        found = [row for row in self._sessions.values() if _is_asked_for(row, query)]
-        found.sort(key=_latest, reverse=True)
-        if query.after is not None:
-            found = [row for row in found if _latest(row) < query.after]
-        return [surface.session(row) for row in found[: query.limit]]
-
-    async def logs(self, query: LogQuery) -> Sequence[StoredLog]:
-        """See `SqlReading.logs`."""
-        await self.check()
-        rows = _page(self._matching_logs(query), query.after, query.limit, ascending=query.ascending)
-        return [surface.stored_log(row) for row in rows]
-
-    async def count_logs(self, query: LogQuery) -> int:
-        """See `SqlReading.count_logs`."""
-        await self.check()
-        return len(self._matching_logs(query))
-
-    async def task(self, task_id: str) -> StoredTask | None:
-        """See `SqlReading.task`."""
-        await self.check()
-        return self._state.task(task_id)
-
-    async def tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
-        """See `SqlReading.tasks`."""
-        await self.check()
-        return self._state.tasks(query)
-
-    async def count_tasks(self, query: TaskQuery) -> int:
-        """See `SqlReading.count_tasks`."""
-        await self.check()
-        return self._state.count_tasks(query)
-
-    async def agent_state(self, agent_id: str) -> StoredAgentState | None:
-        """See `SqlReading.agent_state`."""
-        await self.check()
-        return self._state.agent_state(agent_id)
-
-    async def agent_states(self, query: AgentStateQuery) -> Sequence[StoredAgentState]:
-        """See `SqlReading.agent_states`."""
-        await self.check()
-        return self._state.agent_states(query)
-
-    async def context(self, context_id: str, now_us: int) -> StoredContext | None:
-        """See `SqlReading.context`."""
-        await self.check()
-        return self._state.context(context_id, now_us)
-
-    async def contexts(self, query: ContextQuery) -> Sequence[StoredContext]:
-        """See `SqlReading.contexts`."""
-        await self.check()
-        return self._state.contexts(query)
-
-    async def count_contexts(self, query: ContextQuery) -> int:
-        """See `SqlReading.count_contexts`."""
-        await self.check()
-        return self._state.count_contexts(query)
-
-    async def key_value(self, namespace: str, key: str, now_us: int) -> StoredKeyValue | None:
-        """See `SqlReading.key_value`."""
-        await self.check()
-        return self._state.key_value(namespace, key, now_us)
-
-    async def key_values(self, query: KeyValueQuery) -> Sequence[StoredKeyValue]:
-        """See `SqlReading.key_values`."""
-        await self.check()
-        return self._state.key_values(query)
-
-    def _matching(self, query: MessageQuery) -> list[Message]:
-        return [
-            row
-            for row in self._messages.values()
-            if _has(row, query, _MESSAGE_FIELDS)
-            and _is_between(row.created_at_us, query.since_us, query.until_us)
-            and (query.include_deleted or row.deleted_at_us is None)
-            and (not query.message_types or row.message_type in query.message_types)
-        ]
-
-    def _matching_logs(self, query: LogQuery) -> list[LogEvent]:
-        return [
-            row
-            for row in self._logs.values()
-            if _has(row, query, _LOG_FIELDS)
-            and _is_between(row.created_at_us, query.since_us, query.until_us)
-            and (query.min_level is None or row.level >= query.min_level)
-        ]
-
     def _check_epoch(self, fence: Fence) -> None:
         seen = self._epochs.get(fence.partition, fence.epoch)
         if seen > fence.epoch:
@@ -243,7 +106,7 @@ class MemorySql:
         self._drop_chunks(gone)
         self._sessions.pop(session_id, None)
         left = (row for row in self._messages.values() if row.session_id == session_id)
-        growth(sorted(left, key=_place), into=self._sessions)
+        growth(sorted(left, key=place), into=self._sessions)
         self._tombstones = {
             key: at_us
             for key, at_us in self._tombstones.items()
@@ -295,32 +158,3 @@ def _put_if_absent(rows: dict[_Key, _Value], key: _Key, value: _Value) -> bool:
         return False
     rows[key] = value
     return True
-
-
-def _has(row: Message | LogEvent, query: MessageQuery | LogQuery, names: Iterable[str]) -> bool:
-    asked = ((name, getattr(query, name)) for name in names)
-    return all(value is None or getattr(row, name) == value for name, value in asked)
-
-
-def _is_between(at_us: int, since_us: int | None, until_us: int | None) -> bool:
-    return (since_us is None or at_us >= since_us) and (until_us is None or at_us < until_us)
-
-
-def _is_asked_for(row: Sequence[Any], query: SessionQuery) -> bool:
-    return query.user_id in (None, row[1]) and query.platform in (None, row[2])
-
-
-def _latest(row: Sequence[Any]) -> tuple[int, str]:
-    """When a session had its last message, and its id."""
-    return row[5], row[0]
-
-
-def _page(rows: Iterable[_Row], after: Position | None, limit: int, *, ascending: bool) -> list[_Row]:
-    ordered = sorted(rows, key=_place, reverse=not ascending)
-    if after is not None:
-        ordered = [row for row in ordered if (_place(row) > after if ascending else _place(row) < after)]
-    return ordered[:limit]
-
-
-def _place(row: Message | LogEvent) -> tuple[int, bytes]:
-    return row.created_at_us, row.id

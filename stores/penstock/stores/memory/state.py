@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, TypeVar
+import math
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
 from penstock.stores import states, surface
-from penstock.stores.queries import AgentStateQuery, ContextQuery, KeyValueQuery, Position, TaskQuery
+from penstock.stores.memory.matching import first, has, has_expired, matching_contexts, matching_tasks, page
+from penstock.stores.queries import AgentStateQuery, ContextQuery, KeyValueQuery, TaskQuery
 from penstock.stores.rows import StoredAgentState, StoredContext, StoredKeyValue, StoredTask
+from penstock.stores.surface import TasksOfStatus
 from penstock.wire.records import AgentState, Context, KeyValue, StateRecord, Task
 
 _Row = TypeVar("_Row", Task, AgentState, Context, KeyValue)
@@ -30,12 +33,20 @@ class MemoryState:
 
     def tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
         """See `SqlReading.tasks`."""
-        rows = _page(self._matching_tasks(query), _place_of_task, query, ascending=query.ascending)
-        return [surface.stored_task(row) for row in rows]
+        found = matching_tasks(self._live(Task), query)
+        return [surface.stored_task(row) for row in page(found, _place_of_task, query, ascending=query.ascending)]
 
     def count_tasks(self, query: TaskQuery) -> int:
         """See `SqlReading.count_tasks`."""
-        return len(self._matching_tasks(query))
+        return len(matching_tasks(self._live(Task), query))
+
+    def tasks_by_status(self, agent_id: str) -> list[TasksOfStatus]:
+        """What `SqlReading.agent_statistics` counts of an agent's tasks."""
+        found: dict[str, list[Task]] = {}
+        for row in self._live(Task):
+            if row.agent_id == agent_id:
+                found.setdefault(row.status, []).append(row)
+        return [_counted(status, rows) for status, rows in found.items()]
 
     def agent_state(self, agent_id: str) -> StoredAgentState | None:
         """See `SqlReading.agent_state`."""
@@ -47,28 +58,30 @@ class MemoryState:
         found = [
             row
             for row in self._live(AgentState)
-            if _has(row, query, "state", "role") and query.active in (None, row.state != "archived")
+            if has(row, query, "state", "role") and query.active in (None, row.state != "archived")
         ]
-        return [surface.stored_agent_state(row) for row in _page(found, lambda row: (0, row.agent_id), query)]
+        return [
+            surface.stored_agent_state(row) for row in page(found, lambda row: (0, row.agent_id), query, ascending=True)
+        ]
 
     def context(self, context_id: str, now_us: int) -> StoredContext | None:
         """See `SqlReading.context`."""
         row = self._find(Context, context_id)
-        return None if row is None or _has_expired(row, now_us) else surface.stored_context(row)
+        return None if row is None or has_expired(row, now_us) else surface.stored_context(row)
 
     def contexts(self, query: ContextQuery) -> Sequence[StoredContext]:
         """See `SqlReading.contexts`."""
-        rows = _page(self._matching_contexts(query), _place_of_context, query, ascending=query.ascending)
-        return [surface.stored_context(row) for row in rows]
+        found = matching_contexts(self._live(Context), query)
+        return [surface.stored_context(row) for row in page(found, _place_of_context, query, ascending=query.ascending)]
 
     def count_contexts(self, query: ContextQuery) -> int:
         """See `SqlReading.count_contexts`."""
-        return len(self._matching_contexts(query))
+        return len(matching_contexts(self._live(Context), query))
 
     def key_value(self, namespace: str, key: str, now_us: int) -> StoredKeyValue | None:
         """See `SqlReading.key_value`."""
         row = self._find(KeyValue, namespace, key)
-        return None if row is None or _has_expired(row, now_us) else surface.stored_key_value(row)
+        return None if row is None or has_expired(row, now_us) else surface.stored_key_value(row)
 
     def key_values(self, query: KeyValueQuery) -> Sequence[StoredKeyValue]:
         """See `SqlReading.key_values`."""
@@ -77,25 +90,9 @@ class MemoryState:
             for row in self._live(KeyValue)
             if row.namespace == query.namespace
             and row.key.startswith(query.prefix)
-            and not _has_expired(row, query.now_us)
+            and not has_expired(row, query.now_us)
         ]
-        return [surface.stored_key_value(row) for row in _page(found, lambda row: (0, row.key), query)]
-
-    def _matching_tasks(self, query: TaskQuery) -> list[Task]:
-        return [
-            row
-            for row in self._live(Task)
-            if _has(row, query, "agent_id", "status", "task_type", "enabled")
-            and (query.since_us is None or _first(row) >= query.since_us)
-            and (query.until_us is None or _first(row) < query.until_us)
-        ]
-
-    def _matching_contexts(self, query: ContextQuery) -> list[Context]:
-        return [
-            row
-            for row in self._live(Context)
-            if _has(row, query, "agent_id", "session_id") and not _has_expired(row, query.now_us)
-        ]
+        return [surface.stored_key_value(row) for row in page(found, lambda row: (0, row.key), query, ascending=True)]
 
     def _find(self, table: type[_Row], *key: str) -> _Row | None:
         row = self._rows.get((table, key))
@@ -105,31 +102,14 @@ class MemoryState:
         return [row for row in self._rows.values() if isinstance(row, table) and row.deleted_at_us is None]
 
 
-def _has(row: Any, query: Any, *names: str) -> bool:
-    return all(getattr(query, name) in (None, getattr(row, name)) for name in names)
-
-
-def _has_expired(row: Context | KeyValue, now_us: int) -> bool:
-    return row.expires_at_us is not None and row.expires_at_us <= now_us
-
-
-def _first(row: states.Row) -> int:
-    return row.created_at_us if row.first_at_us is None else row.first_at_us
-
-
 def _place_of_task(row: Task) -> tuple[int, str]:
-    return _first(row), row.task_id
+    return first(row), row.task_id
 
 
 def _place_of_context(row: Context) -> tuple[int, str]:
-    return _first(row), row.context_id
+    return first(row), row.context_id
 
 
-def _page(
-    rows: Iterable[_Row], place: Callable[[_Row], tuple[int, str]], query: Any, *, ascending: bool = True
-) -> list[_Row]:
-    after: Position | None = query.after
-    ordered = sorted(rows, key=place, reverse=not ascending)
-    if after is not None:
-        ordered = [row for row in ordered if (place(row) > after if ascending else place(row) < after)]
-    return ordered[: query.limit]
+def _counted(status: str, rows: Sequence[Task]) -> TasksOfStatus:
+    durations = [row.duration_s for row in rows if row.duration_s is not None]
+    return TasksOfStatus(status, len(rows), len(durations), math.fsum(durations), max(map(first, rows)))

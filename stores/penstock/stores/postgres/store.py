@@ -12,6 +12,7 @@ from penstock.stores.contract import Capabilities, Fence
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.postgres import batch
 from penstock.stores.postgres.binding import numbered
+from penstock.stores.postgres.filtering import compiled
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.schema import migrate, refuse_newer_schema
 from penstock.stores.postgres.settings import PostgresSettings, parse
@@ -36,7 +37,7 @@ class PostgresStore(SqlAnswers):
     The tables lie in the first schema of the role's `search_path`.
     """
 
-    _questions = Questions(statements("penstock.stores.postgres"))
+    _questions = Questions(statements("penstock.stores.postgres"), compiled)
 
     capabilities = Capabilities(shared=True, fenced=True)
 

@@ -15,6 +15,7 @@ from penstock.stores.answers import SqlAnswers
 from penstock.stores.errors import StoreError, StoreUnavailable
 from penstock.stores.questions import Question, Questions
 from penstock.stores.sqlfiles import statements
+from penstock.stores.sqlite.filtering import compiled
 from penstock.stores.sqlite.schema import refuse_newer_schema
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.stores.sqlite.translation import translated
@@ -23,7 +24,7 @@ from penstock.stores.sqlite.translation import translated
 class SqliteReading(SqlAnswers):
     """Answers from the file as it was last committed. Opened at the first question."""
 
-    _questions = Questions(statements("penstock.stores.sqlite"))
+    _questions = Questions(statements("penstock.stores.sqlite"), compiled)
 
     def __init__(self, settings: SqliteSettings) -> None:
         self._settings = settings

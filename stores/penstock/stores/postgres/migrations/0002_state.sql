@@ -29,8 +29,11 @@ CREATE TABLE tasks (
 ) WITH (fillfactor = 80);
 
 CREATE INDEX tasks_by_time ON tasks (created_at, id) WHERE deleted_at IS NULL;
-CREATE INDEX tasks_of_agent ON tasks (agent_id, created_at, id) WHERE deleted_at IS NULL;
+-- With what an agent's statistics are made of.
+CREATE INDEX tasks_of_agent ON tasks (agent_id, created_at, id) INCLUDE (status, duration_s) WHERE deleted_at IS NULL;
 CREATE INDEX tasks_by_status ON tasks (status, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX tasks_of_type ON tasks (task_type, created_at, id)
+WHERE deleted_at IS NULL AND task_type IS NOT NULL;
 CREATE INDEX tasks_deleted ON tasks (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE agent_states (
@@ -99,3 +102,14 @@ CREATE TABLE tombstones (
 );
 
 CREATE INDEX tombstones_by_time ON tombstones (deleted_at);
+
+-- What else is asked of messages and logs.
+CREATE INDEX messages_of_channel ON messages (channel_id, created_at, id) WHERE channel_id IS NOT NULL;
+CREATE INDEX messages_of_thread ON messages (thread_id, created_at, id) WHERE thread_id IS NOT NULL;
+
+-- With the level, of which an agent's statistics are made.
+DROP INDEX logs_of_agent;
+CREATE INDEX logs_of_agent ON logs (agent_id, created_at, id) INCLUDE (level) WHERE agent_id IS NOT NULL;
+
+-- Few of many: those that somebody looks for.
+CREATE INDEX logs_of_trouble ON logs (created_at, id) WHERE level >= 30;

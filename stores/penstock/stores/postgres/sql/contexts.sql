@@ -19,8 +19,17 @@ c.agent_id = :agent_id
 -- name: context_is_session_id
 c.session_id = :session_id
 
+-- name: context_is_since_us
+c.created_at >= :since_us
+
+-- name: context_is_until_us
+c.created_at < :until_us
+
 -- name: context_is_now_us
 (c.expires_at IS NULL OR c.expires_at > :now_us)
+
+-- name: context_filtered
+c.data
 
 -- name: context_kept
 c.deleted_at IS NULL

@@ -17,8 +17,10 @@ k.namespace = :namespace
 (k.expires_at IS NULL OR k.expires_at > :now_us)
 
 -- name: key_value_is_prefix
--- The first half is what the index is for.
-k.key >= :prefix AND starts_with(k.key, :prefix)
+k.key >= :prefix
+
+-- name: key_value_is_prefix_end
+k.key < :prefix_end
 
 -- name: key_value_kept
 k.deleted_at IS NULL
@@ -28,6 +30,16 @@ k.key > :at_id
 
 -- name: key_value_order_ascending
 ORDER BY k.key LIMIT :limit
+
+-- name: key_values_of
+SELECT
+    k.record_id, k.updated_at, k.stamp, k.namespace, k.key, k.value, k.expires_at, k.deleted_at, k.normalised,
+    k.created_at
+FROM key_values AS k
+WHERE k.namespace = :namespace
+    AND k.key = ANY(:keys)
+    AND k.deleted_at IS NULL
+    AND (k.expires_at IS NULL OR k.expires_at > :now_us);
 
 -- name: key_value_rows
 -- What is stored under some keys, locked until the commit.

@@ -32,6 +32,9 @@ t.created_at >= :since_us
 -- name: task_is_until_us
 t.created_at < :until_us
 
+-- name: task_filtered
+t.data
+
 -- name: task_kept
 t.deleted_at IS NULL
 
@@ -46,6 +49,13 @@ ORDER BY t.created_at, t.id LIMIT :limit
 
 -- name: task_order_descending
 ORDER BY t.created_at DESC, t.id DESC LIMIT :limit
+
+-- name: tasks_of_agent_by_status
+-- How many, how many with a duration, all durations, and when the newest was created.
+SELECT t.status, count(*), count(t.duration_s), sum(t.duration_s), max(t.created_at)
+FROM tasks AS t
+WHERE t.agent_id = :agent_id AND t.deleted_at IS NULL
+GROUP BY t.status;
 
 -- name: task_rows
 -- What is stored under some keys, locked until the commit.

@@ -28,8 +28,10 @@ CREATE TABLE tasks (
 );
 
 CREATE INDEX tasks_by_time ON tasks (created_at, id) WHERE deleted_at IS NULL;
-CREATE INDEX tasks_of_agent ON tasks (agent_id, created_at, id) WHERE deleted_at IS NULL;
+-- With what an agent's statistics are made of.
+CREATE INDEX tasks_of_agent ON tasks (agent_id, created_at, id, status, duration_s) WHERE deleted_at IS NULL;
 CREATE INDEX tasks_by_status ON tasks (status, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX tasks_of_type ON tasks (task_type, created_at, id) WHERE deleted_at IS NULL AND task_type IS NOT NULL;
 CREATE INDEX tasks_deleted ON tasks (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE agent_states (
@@ -98,3 +100,14 @@ CREATE TABLE tombstones (
 ) WITHOUT ROWID;
 
 CREATE INDEX tombstones_by_time ON tombstones (deleted_at);
+
+-- What else is asked of messages and logs.
+CREATE INDEX messages_of_channel ON messages (channel_id, created_at) WHERE channel_id IS NOT NULL;
+CREATE INDEX messages_of_thread ON messages (thread_id, created_at) WHERE thread_id IS NOT NULL;
+
+-- With the level, of which an agent's statistics are made.
+DROP INDEX logs_of_agent;
+CREATE INDEX logs_of_agent ON logs (agent_id, created_at, level) WHERE agent_id IS NOT NULL;
+
+-- Few of many: those that somebody looks for.
+CREATE INDEX logs_of_trouble ON logs (created_at) WHERE level >= 30;

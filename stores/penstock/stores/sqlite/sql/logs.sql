@@ -27,11 +27,18 @@ l.level = :level
 -- name: log_is_min_level
 l.level >= :min_level
 
+-- name: log_is_trouble
+-- What follows from the levels that are asked for, in the words of the index `logs_of_trouble`.
+l.level >= 30
+
 -- name: log_is_since_us
 l.created_at >= :since_us
 
 -- name: log_is_until_us
 l.created_at < :until_us
+
+-- name: log_filtered
+l.data
 
 -- name: log_after_ascending
 (l.created_at, l.id) > (:at_us, :at_id)
@@ -44,3 +51,6 @@ ORDER BY l.created_at, l.id LIMIT :limit
 
 -- name: log_order_descending
 ORDER BY l.created_at DESC, l.id DESC LIMIT :limit
+
+-- name: logs_of_agent_by_level
+SELECT l.level, count(*) FROM logs AS l WHERE l.agent_id = :agent_id GROUP BY l.level;

@@ -67,11 +67,20 @@ m.session_no = (SELECT no FROM sessions WHERE id = :session_id)
 -- name: message_is_user_id
 m.user_id = :user_id
 
--- name: message_is_role
-m.role = :role
+-- name: message_is_roles
+m.role IN (SELECT value FROM json_each(:roles))
 
 -- name: message_is_platform
 m.platform = :platform
+
+-- name: message_is_channel_id
+m.channel_id = :channel_id
+
+-- name: message_is_thread_id
+m.thread_id = :thread_id
+
+-- name: message_is_bot_user_id
+m.bot_user_id = :bot_user_id
 
 -- name: message_is_engine_session_id
 m.engine_session_id = :engine_session_id
@@ -90,6 +99,9 @@ m.created_at >= :since_us
 
 -- name: message_is_until_us
 m.created_at < :until_us
+
+-- name: message_filtered
+m.metadata
 
 -- name: message_kept
 m.deleted_at IS NULL

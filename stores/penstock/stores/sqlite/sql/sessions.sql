@@ -24,6 +24,21 @@ SELECT no FROM sessions WHERE id = ?1;
 SELECT s.id, s.user_id, s.platform, s.message_count, s.first_message_at, s.last_message_at, s.last_message_id
 FROM sessions AS s
 
+-- name: session_columns_and_last_message
+-- The message's columns are NULL where there is none that is not deleted.
+SELECT
+    s.id, s.user_id, s.platform, s.message_count, s.first_message_at, s.last_message_at, s.last_message_id,
+    m.id, m.created_at, s.id, m.role, m.content, CAST(m.metadata AS BLOB), m.user_id, m.message_type, m.platform,
+    m.from_user_id, m.from_user_name, m.to_user_id, m.channel_id, m.thread_id, m.bot_user_id, m.engine_session_id,
+    m.engine_namespace, m.provider_session_id, m.provider_type, m.updated_at, m.deleted_at, m.state, m.version,
+    m.normalised
+FROM sessions AS s
+LEFT JOIN messages AS m ON m.rowid = (
+    SELECT l.rowid FROM messages AS l
+    WHERE l.session_no = s.no AND l.deleted_at IS NULL
+    ORDER BY l.created_at DESC, l.id DESC LIMIT 1
+)
+
 -- name: session_id
 s.id = :id
 
@@ -32,6 +47,12 @@ s.user_id = :user_id
 
 -- name: session_is_platform
 s.platform = :platform
+
+-- name: session_is_since_us
+s.last_message_at >= :since_us
+
+-- name: session_is_until_us
+s.last_message_at < :until_us
 
 -- name: session_after_descending
 (s.last_message_at, s.id) < (:at_us, :at_id)
