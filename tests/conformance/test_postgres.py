@@ -9,12 +9,14 @@ from typing import ClassVar
 import pytest
 
 from penstock.stores.postgres import open_sql
+from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.postgres_server import Postgres
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
+from tests.conformance.state_contract import StateConformance
 
 
-class TestPostgres(SqlStoreConformance):
+class TestPostgres(StateConformance, DeletionConformance, SqlStoreConformance):
     """Looked at through a connection of the driver's own, in another thread."""
 
     server: ClassVar[Postgres]

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
+from penstock.stores import sorting
 from penstock.stores.contract import Fence
-from penstock.stores.errors import StaleOwner, StoreRejected
+from penstock.stores.errors import StaleOwner
+from penstock.stores.postgres import state
+from penstock.stores.postgres.bulk import columns, execute, parts
 from penstock.stores.postgres.copying import COPY_FROM, copy_logs
+from penstock.stores.postgres.deletions import Deletions
 from penstock.stores.sessions import growth
 from penstock.stores.sqlfiles import statements
-from penstock.wire.records import LogEvent, Message, Record, StreamChunk
+from penstock.wire.records import LogEvent, Message, Record
 
 _SQL = statements("penstock.stores.postgres")
 
-_ROWS = 1_000
-"""Rows of one statement. The driver encodes them on the loop's thread: 5,000 at once stop it for 20 to 45 ms."""
-
-_SCALARS = (str, bytes, int, type(None))
-
 _by_key = itemgetter(0)
-_by_stream_and_number = itemgetter(0, 1)
+_by_stream_and_number = attrgetter("stream_id", "seq")
 
 
 class Batch(NamedTuple):
-    """What one call of `Store.write` brings, by table, each sorted by key.
+    """What one call of `Store.write` brings.
 
-    Every transaction locks in one order: fence, messages, sessions, chunks, logs, and rows by key within a table.
+    Every transaction locks in one order: fence, the locks on sessions, tombstones, messages, sessions, chunks, logs,
+    tasks, states of agents, contexts, key-values; and rows by key within a table.
     """
 
     fence: Fence | None
-    messages: dict[bytes, list[Message]]
-    """Of each id those that a store would take one after another: each of a higher version than the one before."""
-    chunks: list[tuple[Any, ...]]
-    logs: list[LogEvent]
+    records: sorting.Sorted
+    """Chunks and logs by key. Messages and deletions are in their order, which tells what becomes of them."""
 
 
 def sort(records: Iterable[Record], fence: Fence | None) -> Batch:
@@ -43,37 +41,30 @@ def sort(records: Iterable[Record], fence: Fence | None) -> Batch:
     Raises:
         StoreRejected: One that no SQL store keeps.
     """
-    messages: dict[bytes, list[Message]] = {}
-    chunks: list[tuple[Any, ...]] = []
-    logs: list[LogEvent] = []
-    for record in records:
-        if isinstance(record, Message):
-            taken = messages.setdefault(record.id, [])
-            if not taken or record.version > taken[-1].version:
-                taken.append(record)
-        elif isinstance(record, LogEvent):
-            logs.append(record)
-        elif isinstance(record, StreamChunk):
-            chunks.append((record.stream_id, record.seq, record.chunks, record.text, record.created_at_us))
-        else:
-            raise StoreRejected("this store keeps no vectors; an embedding belongs to PENSTOCK_VECTOR_URL")
-    return Batch(fence, messages, sorted(chunks, key=_by_stream_and_number), sorted(logs, key=_by_key))
+    found = sorting.sort(records)
+    chunks = sorted(found.chunks, key=_by_stream_and_number)
+    return Batch(fence, found._replace(chunks=chunks, logs=sorted(found.logs, key=_by_key)))
 
 
-async def apply(connection: Any, batch: Batch, *, copies: bool = True) -> int:
+async def apply(connection: Any, batch: Batch, deletions: Deletions, *, copies: bool = True) -> int:
     """Write *batch*. Returns how many records were new or newer.
 
     Without *copies* nothing goes by COPY, for which the driver prepares a statement by a name.
 
     Raises:
         StaleOwner: A higher epoch has written. Nothing is written.
+        Collision: Nothing is written; the next try may pass.
     """
     if batch.fence is not None:
         await _hold(connection, batch.fence)
+    # Before the messages: what of a deleted session lies in the same batch is then told by its time alone.
+    records, deleted = await deletions.settle(connection, batch.records)
     return (
-        await _merge_messages(connection, batch.messages)
-        + await _insert(connection, "insert_chunks", batch.chunks)
-        + await _insert_logs(connection, batch.logs, copies=copies)
+        deleted
+        + await _merge_messages(connection, _by_id(records.messages))
+        + await execute(connection, _SQL["insert_chunks"], [sorting.chunk_row(chunk) for chunk in records.chunks])
+        + await _insert_logs(connection, records.logs, copies=copies)
+        + (await state.write(connection, records.states) if records.states else 0)
     )
 
 
@@ -82,74 +73,82 @@ async def _hold(connection: Any, fence: Fence) -> None:
         raise StaleOwner(fence.partition, fence.epoch, await connection.fetchval(_SQL["fence"], fence.partition))
 
 
-async def _merge_messages(connection: Any, messages: dict[bytes, list[Message]]) -> int:
-    """Write those that are new, replace those that are newer, leave the rest.
+def _by_id(messages: Iterable[Message]) -> dict[bytes, list[Message]]:
+    """Of each id those that a store would take one after another: each of a higher version than the one before."""
+    found: dict[bytes, list[Message]] = {}
+    for message in messages:
+        taken = found.setdefault(message.id, [])
+        if not taken or message.version > taken[-1].version:
+            taken.append(message)
+    return found
+
+
+async def _merge_messages(connection: Any, messages: Mapping[bytes, list[Message]]) -> int:
+    """Write those that are new, replace those that are newer, leave the rest. What is deleted stays deleted.
 
     Sessions get a statement of their own, after all messages. One with them, which aggregates in SQL, is 5 % faster at
     1,000 rows and slower at 5,000, and would lock the sessions of a first thousand before the messages of a second.
     """
-    new = await _insert_messages(connection, [_in_place(messages[each]) for each in sorted(messages)])
-    grown = growth(taken[0] for each, taken in messages.items() if each in new)
-    if grown:
-        await connection.execute(_SQL["grow_sessions"], *_columns(sorted(grown.values(), key=_by_key)))
+    first = {message_id: _in_place(taken) for message_id, taken in messages.items()}
+    new = await _insert_messages(connection, [first[message_id] for message_id in sorted(first)])
+    grown = growth(_as_it_came(messages[each], first[each]) for each in messages if each in new)
     # Only now: whoever was inserting the same id has committed, and what it stored is seen.
     known = sorted(each for each, taken in messages.items() if taken[-1].version and each not in new)
-    replaced = await _replace_messages(connection, known, messages) if known else 0
-    return sum(len(messages[each]) for each in new) + replaced
+    newer, taken = await _newer(connection, known, messages, grown) if known else ([], 0)
+    if grown:
+        await connection.execute(_SQL["grow_sessions"], *columns(sorted(grown.values(), key=_by_key)))
+    await execute(connection, _SQL["replace_messages"], newer)
+    return sum(len(messages[each]) for each in new) + taken
 
 
 async def _insert_messages(connection: Any, messages: Sequence[Message]) -> set[bytes]:
     """Insert those whose ids are not there. Returns the ids that were new."""
     new: set[bytes] = set()
-    for at in range(0, len(messages), _ROWS):
-        ids = await connection.fetchval(_SQL["insert_messages"], *_columns(messages[at : at + _ROWS])) or b""
+    for part in parts(messages):
+        ids = await connection.fetchval(_SQL["insert_messages"], *columns(part)) or b""
         new.update(ids[place : place + 16] for place in range(0, len(ids), 16))
     return new
 
 
-async def _replace_messages(connection: Any, ids: Sequence[bytes], messages: dict[bytes, list[Message]]) -> int:
-    taken = 0
+async def _newer(
+    connection: Any, ids: Sequence[bytes], messages: Mapping[bytes, list[Message]], grown: dict[str, list[Any]]
+) -> tuple[list[Message], int]:
+    """What replaces stored messages, and how many records took effect. Sessions that shrink are counted in *grown*."""
     newer: list[Message] = []
-    for message_id, version in await connection.fetch(_SQL["lock_versions"], ids):
+    taken = 0
+    for message_id, version, deleted_at, session_id, created_at in await connection.fetch(_SQL["lock_stored"], ids):
         above = [each for each in messages[message_id] if each.version > version]
+        if not above:
+            continue
         taken += len(above)
-        newer += above[-1:]
-    for at in range(0, len(newer), _ROWS):
-        await connection.execute(_SQL["replace_messages"], *_columns(newer[at : at + _ROWS]))
-    return taken
-
-
-async def _insert(connection: Any, statement: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Run *statement* for *rows*. Returns how many were not there."""
-    inserted = 0
-    for at in range(0, len(rows), _ROWS):
-        told: str = await connection.execute(_SQL[statement], *_columns(rows[at : at + _ROWS]))
-        inserted += int(told.rpartition(" ")[2])  # "INSERT 0 5"
-    return inserted
+        mark = deleted_at if deleted_at is not None else _mark(above)
+        newer.append(above[-1]._replace(deleted_at_us=mark))
+        if deleted_at is None and mark is not None:
+            # With what the session has of this message already: only the count moves.
+            added = [session_id, None, None, 0, created_at, created_at, message_id]
+            grown.setdefault(session_id, added)[3] -= 1
+    return newer, taken
 
 
 async def _insert_logs(connection: Any, logs: Sequence[LogEvent], *, copies: bool) -> int:
     if copies and len(logs) >= COPY_FROM and await copy_logs(connection, logs):
         return len(logs)
-    return await _insert(connection, "insert_logs", logs)
+    return await execute(connection, _SQL["insert_logs"], logs)
 
 
 def _in_place(taken: Sequence[Message]) -> Message:
-    """The last of *taken* where the first one was: a message keeps its place."""
-    if len(taken) == 1:
-        return taken[0]
-    return taken[-1]._replace(created_at_us=taken[0].created_at_us, session_id=taken[0].session_id)
+    """The last of *taken* where the first one was: a message keeps its place, and the mark of a deletion."""
+    first, last = taken[0], taken[-1]
+    if first is last:
+        return first
+    return last._replace(created_at_us=first.created_at_us, session_id=first.session_id, deleted_at_us=_mark(taken))
 
 
-def _columns(rows: Iterable[Sequence[Any]]) -> list[Sequence[Any] | None]:
-    """An array for each field. One of nothing but NULL is itself NULL, which costs nothing: most fields are absent.
+def _as_it_came(taken: Sequence[Message], stored: Message) -> Message:
+    """What a session counts: the first of *taken*, deleted if any of them is."""
+    return taken[0] if taken[0] is stored else taken[0]._replace(deleted_at_us=stored.deleted_at_us)
 
-    Raises:
-        StoreRejected: A list in place of a value, which would become values of other rows.
-    """
-    columns: list[Sequence[Any] | None] = []
-    for column in zip(*rows, strict=True):
-        if not isinstance(column[0], _SCALARS):
-            raise StoreRejected("a field is of a type that no column holds")
-        columns.append(None if column.count(None) == len(column) else column)
-    return columns
+
+def _mark(taken: Iterable[Message]) -> int | None:
+    """The first one stays."""
+    return next((each.deleted_at_us for each in taken if each.deleted_at_us is not None), None)

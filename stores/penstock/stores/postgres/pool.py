@@ -13,7 +13,7 @@ import asyncpg
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.postgres.codecs import use_record_types
 from penstock.stores.postgres.settings import PostgresSettings
-from penstock.stores.postgres.translation import is_collision
+from penstock.stores.postgres.translation import Collision, is_collision
 from penstock.wire.backoff import next_delay_s
 
 _Result = TypeVar("_Result")
@@ -41,7 +41,7 @@ class Pool:
         for collisions in range(1, _TRIES):
             try:
                 return await self._transact_once(work)
-            except asyncpg.PostgresError as exc:
+            except (asyncpg.PostgresError, Collision) as exc:
                 if not is_collision(exc):
                     raise
             await asyncio.sleep(next_delay_s(collisions, _BASE_MS, _CAP_MS, self._rng))

@@ -12,6 +12,7 @@ from penstock.stores.contract import Capabilities, Fence
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.postgres import batch
 from penstock.stores.postgres.binding import numbered
+from penstock.stores.postgres.deletions import Deletions
 from penstock.stores.postgres.filtering import compiled
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.schema import migrate, refuse_newer_schema
@@ -32,7 +33,7 @@ def open_sql(url: str) -> PostgresStore:
 
 
 class PostgresStore(SqlAnswers):
-    """Messages, chunks and logs in one database. See `SqlStore`.
+    """Messages, chunks, logs and state in one database. See `SqlStore`.
 
     The tables lie in the first schema of the role's `search_path`.
     """
@@ -44,6 +45,7 @@ class PostgresStore(SqlAnswers):
     def __init__(self, settings: PostgresSettings) -> None:
         self._settings = settings
         self._pool = Pool(settings)
+        self._deletions = Deletions()
         self._schema_checked = False
 
     async def setup(self) -> None:
@@ -54,8 +56,11 @@ class PostgresStore(SqlAnswers):
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`."""
         rows = batch.sort(records, fence)
+        copies = self._settings.statement_cache_size > 0
         with translated(self._settings.where):
-            return await self._pool.transact(lambda connection: batch.apply(connection, rows))
+            return await self._pool.transact(
+                lambda connection: batch.apply(connection, rows, self._deletions, copies=copies)
+            )
 
     async def close(self) -> None:
         """See `Store.close`."""

@@ -22,9 +22,13 @@ _MISSING = {"42P01", "42703", "3F000"}
 _COLLISIONS = {"40001", "40P01"}
 
 
+class Collision(StoreUnavailable):
+    """Two transactions were in each other's way: nothing was written, and the next try may pass."""
+
+
 def is_collision(exc: BaseException) -> bool:
-    """Whether *exc* is a deadlock or a serialisation failure: nothing was written, and the next try may pass."""
-    return isinstance(exc, asyncpg.PostgresError) and exc.sqlstate in _COLLISIONS
+    """Whether *exc* is a deadlock, a serialisation failure or a `Collision` of our own."""
+    return isinstance(exc, Collision) or (isinstance(exc, asyncpg.PostgresError) and exc.sqlstate in _COLLISIONS)
 
 
 @contextmanager

@@ -25,9 +25,9 @@ WITH new AS (
 
 SELECT string_agg(uuid_send(id), ''::bytea) FROM new;
 
--- name: lock_versions
+-- name: lock_stored
 -- What is stored of some messages, locked until the commit: nobody replaces them in between.
-SELECT id, version FROM messages WHERE id = ANY($1::uuid []) ORDER BY id FOR UPDATE;
+SELECT id, version, deleted_at, session_id, created_at FROM messages WHERE id = ANY($1::uuid []) ORDER BY id FOR UPDATE;
 
 -- name: replace_messages
 -- Time and session stay: a message keeps its place, so that no page shows it twice.

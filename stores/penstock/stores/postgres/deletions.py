@@ -1,0 +1,140 @@
+"""Deleted messages and sessions in an open transaction, and what they keep from coming back.
+
+A tombstone that is written while its message is being written would be seen by nobody. So who writes to a session
+shares a lock on it, and who deletes there has it alone, each until its commit.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from penstock.stores.errors import StoreRejected
+from penstock.stores.postgres.bulk import columns, execute
+from penstock.stores.sorting import Sorted
+from penstock.stores.sqlfiles import statements
+from penstock.stores.tombstones import WHOLE_SESSION, Tombstones
+from penstock.wire.records import Message, MessageDeletion, StreamChunk
+
+_SQL = statements("penstock.stores.postgres")
+
+_LOCKS = 256
+"""Sessions share them by their hashes: the server's table of locks has room for 64 of each connection by default, and
+writers that share a lock take one place of it together."""
+
+
+class Deletions:
+    """The deletions of one store, which remembers that its schema has a place for them."""
+
+    def __init__(self) -> None:
+        self._has_tombstones = False
+
+    async def settle(self, connection: Any, records: Sorted) -> tuple[Sorted, int]:
+        """Delete what *records* say is deleted.
+
+        Returns the records without what is of deleted sessions, with the mark on messages that were deleted before they
+        came; and how many deletions took effect.
+        """
+        sessions = _sessions(records.messages, records.chunks, records.deletions)
+        if not sessions:
+            return records, 0
+        await _lock(connection, sessions, _sessions(records.deletions))
+        taken = await _apply(connection, records.deletions)
+        if not self._has_tombstones:
+            # Only now: who comes with the first tombstone of these sessions has had to wait for the lock, or we have.
+            self._has_tombstones = await connection.fetchval(_SQL["has_tombstones"])
+        return (await _spared(connection, records) if self._has_tombstones else records), taken
+
+
+def _sessions(*records: Iterable[Message | StreamChunk | MessageDeletion]) -> set[str]:
+    try:
+        return {each.session_id for some in records for each in some}
+    except TypeError as exc:
+        raise StoreRejected("a session's id is of a type that no column holds") from exc
+
+
+async def _lock(connection: Any, sessions: Iterable[str], deleted: Iterable[str]) -> None:
+    alone = {_lock_of(session) for session in deleted}
+    locks = sorted((number, number in alone) for number in {_lock_of(session) for session in sessions})
+    await connection.execute(_SQL["lock_sessions"], *columns(locks))
+
+
+def _lock_of(session: str) -> int:
+    return zlib.crc32(str(session).encode(errors="surrogatepass")) % _LOCKS
+
+
+async def _spared(connection: Any, records: Sorted) -> Sorted:
+    stones = Tombstones(await _tombstones_of(connection, _sessions(records.messages, records.chunks)))
+    messages = stones.spare(records.messages)
+    await execute(connection, _SQL["remove_tombstones"], sorted(set(stones.used)))
+    if stones.lost:
+        await connection.execute(_SQL["delete_chunks_of_streams"], sorted(set(stones.lost)))
+    return records._replace(messages=messages, chunks=stones.spare_chunks(records.chunks))
+
+
+async def _tombstones_of(connection: Any, sessions: Iterable[str]) -> dict[tuple[str, bytes], int]:
+    rows = await connection.fetch(_SQL["tombstones_of_sessions"], sorted(sessions))
+    return {(session, message): deleted_at for session, message, deleted_at in rows}
+
+
+async def _apply(connection: Any, deletions: Sequence[MessageDeletion]) -> int:
+    """Delete what is there, and note what is not there yet. Returns how many deletions took effect."""
+    taken = 0
+    for of_message, some in groupby(deletions, key=_is_of_message):
+        delete = _delete_messages if of_message else _delete_sessions
+        taken += await delete(connection, list(some))
+    return taken
+
+
+def _is_of_message(deletion: MessageDeletion) -> bool:
+    return deletion.message_id is not None
+
+
+async def _delete_messages(connection: Any, deletions: Sequence[MessageDeletion]) -> int:
+    """Mark those that are there, and note the others: none whose session was deleted later, nor one twice."""
+    stones = await _tombstones_of(connection, _sessions(deletions))
+    wanted = [(each.session_id, each.message_id) for each in deletions]
+    stored = {(row[0], row[1]): row[2] for row in await connection.fetch(_SQL["lock_marks"], *columns(wanted))}
+    marked: list[MessageDeletion] = []
+    noted: list[MessageDeletion] = []
+    for each in deletions:
+        key = each.session_id, each.message_id or WHOLE_SESSION
+        if key in stored:
+            if stored[key] is None:
+                stored[key] = each.created_at_us
+                marked.append(each)
+        elif key not in stones and stones.get((each.session_id, WHOLE_SESSION), -1) < each.created_at_us:
+            stones[key] = each.created_at_us
+            noted.append(each)
+    await _note(connection, noted)
+    await execute(connection, _SQL["mark_messages"], [(each.message_id, each.created_at_us) for each in marked])
+    await execute(connection, _SQL["shrink_sessions"], [*Counter(each.session_id for each in marked).items()])
+    return len(marked) + len(noted)
+
+
+async def _delete_sessions(connection: Any, deletions: Sequence[MessageDeletion]) -> int:
+    """A later deletion of a session counts from then on; a repeated one changes nothing."""
+    stones = await _tombstones_of(connection, _sessions(deletions))
+    last: dict[str, MessageDeletion] = {}
+    taken = 0
+    for each in deletions:
+        key = each.session_id, WHOLE_SESSION
+        if stones.get(key, -1) < each.created_at_us:
+            stones[key] = each.created_at_us
+            last[each.session_id] = each
+            taken += 1
+    await _note(connection, last.values())
+    upto = [(each.session_id, each.created_at_us) for each in last.values()]
+    for statement in ("delete_messages_of_sessions", "delete_older_tombstones"):
+        await execute(connection, _SQL[statement], upto)
+    for statement in ("recount_sessions", "delete_empty_sessions"):
+        await connection.execute(_SQL[statement], list(last))
+    return taken
+
+
+async def _note(connection: Any, deletions: Iterable[MessageDeletion]) -> None:
+    rows = [(each.session_id, each.message_id or WHOLE_SESSION, each.id, each.created_at_us) for each in deletions]
+    await execute(connection, _SQL["write_tombstones"], rows)
