@@ -109,7 +109,7 @@ def _task(row: Task | None, save: Task) -> Task | None:
     return base._replace(
         status=course.status,
         **{name: getattr(course, name) for name in _COURSE},
-        created_at_us=max(save.created_at_us, row.created_at_us),
+        created_at_us=save.created_at_us if max(save.stamp, given) > _newest_stamp(row) else row.created_at_us,
         normalised=save.normalised or row.normalised if base is not course else base.normalised,
         first_at_us=min(_first(row), _first(save)),
         status_stamp=None if stamp == base.stamp else stamp,
@@ -125,7 +125,7 @@ def _task_status(row: Task | None, change: TaskStatus) -> Task | None:
         return None
     return row._replace(
         **given,
-        created_at_us=max(change.created_at_us, row.created_at_us),
+        created_at_us=change.created_at_us if change.stamp > _newest_stamp(row) else row.created_at_us,
         normalised=row.normalised or change.normalised,
         status_stamp=change.stamp,
     )
@@ -133,3 +133,7 @@ def _task_status(row: Task | None, change: TaskStatus) -> Task | None:
 
 def _status_stamp(row: Task) -> bytes:
     return row.stamp if row.status_stamp is None else row.status_stamp
+
+
+def _newest_stamp(row: Task) -> bytes:
+    return max(row.stamp, _status_stamp(row))
