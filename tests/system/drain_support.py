@@ -16,6 +16,7 @@ from penstock.wire.ids import RisingClock, new_id
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record, StreamChunk
+from penstock.worker.drain import drain
 from penstock.worker.fleet import Fleet
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
@@ -84,6 +85,15 @@ def site_of(queue: Queue, store: ListStore, **settings: Any) -> Site:
     config = WorkerConfig(namespace=queue.keys.namespace, **{"drain_linger_ms": 1, "lease_ms": 2_000, **settings})
     stores = OneStore(store)
     return Site(config=config, queue=queue, stores=stores, fleet=Fleet(queue, "w1"), rng=random.Random(1))
+
+
+async def drain_all(queue: Queue, store: Store) -> None:
+    """Once round all partitions that hold something."""
+    config = WorkerConfig(namespace=queue.keys.namespace, drain_linger_ms=1)
+    site = Site(config=config, queue=queue, stores=OneStore(store), fleet=Fleet(queue, "w1"), rng=random.Random(1))
+    for partition in queue.all_partitions():
+        if await queue.read(partition, 1):
+            await drain(site, partition)
 
 
 class Sender:

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
-
-import pytest
 
 from penstock.producer import BlockingProducer, Producer
 from penstock.stores.queries import MessageQuery, TaskQuery
-from penstock.stores.sqlite import SqliteStore, open_sql
+from penstock.stores.sqlite import SqliteStore
 from penstock.wire.ids import StampClock, id_from_key
 from penstock.wire.queue import Queue
-from penstock.worker.drain import drain
-from penstock.worker.fleet import Fleet
-from penstock.worker.settings import WorkerConfig
-from penstock.worker.site import Site, Stores
-from tests.system.drain_support import OneStore, total
+from tests.system.drain_support import drain_all, total
 
 NOW_US = 1_900_000_000_000_000
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = open_sql(f"sqlite:///{tmp_path}/state.db?synchronous=NORMAL")
-    await store.setup()
-    yield store
-    await store.close()
-
-
-async def drain_all(queue: Queue, store: SqliteStore) -> None:
-    """Once round all partitions that hold something."""
-    stores: Stores = OneStore(store)
-    config = WorkerConfig(namespace=queue.keys.namespace, drain_linger_ms=1)
-    site = Site(config=config, queue=queue, stores=stores, fleet=Fleet(queue, "w1"), rng=random.Random(1))
-    for partition in queue.all_partitions():
-        if await queue.read(partition, 1):
-            await drain(site, partition)
 
 
 async def test_state_of_every_kind_is_stored_and_the_audit_adds_up(

@@ -68,9 +68,10 @@ class Claim:
         """What the caller must know of a claim that was not answered, where *reason* is the queue's last word."""
         if not self.asked:
             return f"key {self.key!r} was not set: the queue was not asked yet ({reason})"
+        heard = f" ({self.reason})" if self.reason else ""
         return (
-            f"key {self.key!r} may or may not have been set: no answer ({self.reason or reason}). Asked again, the "
-            f"queue says False if it was; give each caller a value of its own, and the stored one tells whose it is"
+            f"key {self.key!r} may or may not have been set, no answer came{heard}; asked again the queue says False if "
+            f"it was, and the stored value tells whose it is if each caller gives its own"
         )
 
 
@@ -121,7 +122,10 @@ class Claims:
 
     async def close(self) -> None:
         """End what is running; its callers get `ProducerClosed`."""
-        for task in list(self._running):
+        running = list(self._running)
+        for task in running:
+            task.cancel()  # all before any ends, or the next in turn would still ask
+        for task in running:
             await end_task(task)
 
     async def _decide(self, claim: Claim) -> bool:

@@ -35,7 +35,9 @@ class Mark(NamedTuple):
         """
         if self.expires_at_us is None:
             return None
-        return max(0, self.expires_at_us - now_us) // 1000 + GRACE_MS
+        left_us = self.expires_at_us - now_us
+        # Up: what is cut off here, and up to a millisecond that the server cuts off, must not free a key too early.
+        return GRACE_MS if left_us <= 0 else left_us // 1000 + 2 + GRACE_MS
 
 
 def marks_of(packed: Iterable[bytes]) -> list[Mark]:
