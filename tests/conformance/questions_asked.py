@@ -88,7 +88,7 @@ def _pages(questions: Questions, start_us: int) -> Iterator[Question]:
 
 
 def _pages_one_way(questions: Questions, start_us: int) -> Iterator[Question]:
-    states: list[dict[str, Any]] = [{}, {"state": "idle"}, {"active": True}, {"role": "coder"}]
+    states: list[dict[str, Any]] = [{}, {"state": "idle"}, {"active": True}, {"roles": ["coder"]}]
     for after in (None, Position(start_us + 1_000_000, "x7")):
         for user, platform in product((None, "u7"), (None, "p1")):
             sessions = SessionQuery(user_id=user, platform=platform, after=after)

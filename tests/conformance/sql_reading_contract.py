@@ -15,13 +15,15 @@ from penstock.stores.contract import SqlStore
 from penstock.stores.queries import LogQuery, MessageQuery, Position, SessionQuery
 from penstock.wire.ids import format_id, from_us, id_from_key, parse_id
 from penstock.wire.records import LogEvent, Message
+from tests.conformance.filtering_contract import FilteringConformance
+from tests.conformance.reading_state_contract import ReadingStateConformance
 from tests.conformance.sql_records import START_US, Backend, log, message
 
 TEXTS = ["", "plain", "Grüße, 世界", "👩‍🚀 \U0010ffff", "tab\tline\nquote'\"\\", "x" * 100_000]
 NAME = "ж" * 255
 
 
-class SqlReadingConformance:
+class SqlReadingConformance(ReadingStateConformance, FilteringConformance):
     """The reading half of `SqlStoreConformance`."""
 
     # Reading back
@@ -167,7 +169,13 @@ class SqlReadingConformance:
             ({"session_id": "s0"}, [0, 2, 6]),
             ({"user_id": "ada"}, [1]),
             ({"roles": ["assistant"]}, [2]),
+            ({"roles": ["assistant", "user", "none such"]}, [0, 1, 2, 3, 5, 6]),
+            ({"roles": ["none such"]}, []),
             ({"platform": "web"}, [1, 3]),
+            ({"channel_id": "c"}, [0, 5]),
+            ({"thread_id": "t"}, [5]),
+            ({"bot_user_id": "b"}, [6]),
+            ({"channel_id": "c", "thread_id": "t", "bot_user_id": "b"}, []),
             ({"engine_session_id": "e"}, [2]),
             ({"provider_session_id": "p"}, [3]),
             ({"provider_type": "openai"}, [3]),
@@ -185,12 +193,13 @@ class SqlReadingConformance:
     )
     async def test_a_filter_of_messages(self, store: SqlStore, asked: dict[str, Any], numbers: list[int]) -> None:
         extra: dict[int, dict[str, Any]] = {
+            0: {"channel_id": "c"},
             1: {"user_id": "ada", "platform": "web"},
             2: {"engine_session_id": "e"},
             3: {"provider_session_id": "p", "provider_type": "openai", "platform": "web"},
             4: {"deleted_at_us": START_US + 60},
-            5: {"message_type": "image"},
-            6: {"message_type": "audio"},
+            5: {"message_type": "image", "channel_id": "c", "thread_id": "t"},
+            6: {"message_type": "audio", "bot_user_id": "b"},
         }
         sent = [message(number, f"s{number % 2}", **extra.get(number, {})) for number in range(7)]
         sent[2] = sent[2]._replace(role="assistant")
@@ -209,7 +218,11 @@ class SqlReadingConformance:
             ({"task_id": "t"}, [2]),
             ({"event": "boom"}, [3]),
             ({"level": 40}, [3]),
+            ({"level": 29}, [1]),
+            ({"min_level": 29}, [1, 2, 3]),
             ({"min_level": 30}, [2, 3]),
+            ({"min_level": 31}, [3]),
+            ({"level": 20, "min_level": 30}, []),
             ({"since_us": START_US + 1, "until_us": START_US + 3}, [1, 2]),
             ({"agent_id": "a", "min_level": 30}, [2]),
         ],
@@ -218,7 +231,7 @@ class SqlReadingConformance:
     async def test_a_filter_of_logs(self, store: SqlStore, asked: dict[str, Any], numbers: list[int]) -> None:
         extra: list[dict[str, Any]] = [
             {},
-            {"agent_id": "a"},
+            {"agent_id": "a", "level": 29},
             {"agent_id": "a", "task_id": "t", "level": 30},
             {"event": "boom", "level": 40},
         ]
@@ -231,7 +244,15 @@ class SqlReadingConformance:
 
     @pytest.mark.parametrize(
         ("asked", "ids"),
-        [({}, ["s2", "s1", "s0"]), ({"user_id": "u"}, ["s2", "s0"]), ({"platform": "web"}, ["s1"])],
+        [
+            ({}, ["s2", "s1", "s0"]),
+            ({"user_id": "u"}, ["s2", "s0"]),
+            ({"platform": "web"}, ["s1"]),
+            ({"since_us": START_US + 1}, ["s2", "s1"]),
+            ({"until_us": START_US + 2}, ["s1", "s0"]),
+            ({"since_us": START_US + 1, "until_us": START_US + 2}, ["s1"]),
+            ({"user_id": "u", "since_us": START_US + 1}, ["s2"]),
+        ],
         ids=str,
     )
     async def test_a_filter_of_sessions(self, store: SqlStore, asked: dict[str, Any], ids: list[str]) -> None:
@@ -240,6 +261,38 @@ class SqlReadingConformance:
         )
 
         assert [each.id for each in await store.sessions(SessionQuery(**asked))] == ids
+
+    # The last message
+
+    async def test_a_session_brings_its_last_message_that_is_not_deleted(self, store: SqlStore) -> None:
+        at_once = [message(n, "tied")._replace(created_at_us=START_US + 50) for n in (30, 31, 32)]
+        full = message(5, "full", metadata=b'{"a":1}', user_id="u", state="interrupted", version=4)
+        await store.write([message(1, "full"), full, *at_once])
+        await store.write([message(6, "half"), message(7, "half", deleted_at_us=START_US + 9)])
+        await store.write([message(8, "gone", deleted_at_us=START_US + 9)])
+
+        found = await store.sessions(SessionQuery(with_last_message=True))
+        last = {each.id: each.last_message for each in found}
+
+        greatest = max(at_once, key=_place)
+        assert [each.id for each in found] == ["tied", "gone", "half", "full"]
+        assert last["full"] == await store.message(full.id)
+        assert last["half"] == await store.message(message(6).id)
+        assert last["tied"] == await store.message(greatest.id)
+        assert last["gone"] is None
+        assert await store.session("full", with_last_message=True) == found[3]
+        assert await store.session("gone", with_last_message=True) == found[1]
+
+    async def test_a_last_message_changes_nothing_else(self, store: SqlStore) -> None:
+        await store.write([message(n, f"s{n % 5}", user_id="u" if n % 2 else None) for n in range(40)])
+        asked = SessionQuery(user_id="u", limit=3, after=Position(START_US + 38, "s3"))
+
+        plain = await store.sessions(asked)
+        full = await store.sessions(replace(asked, with_last_message=True))
+
+        assert [replace(each, last_message=None) for each in full] == plain
+        assert all(each.last_message and each.last_message.id == each.last_message_id for each in full)
+        assert {each.last_message for each in plain} == {None}
 
     # Streams
 

@@ -93,7 +93,8 @@ class AgentStateFilters(TypedDict, total=False):
     active: bool | None
     """True for those that are not `archived`, False for those that are."""
     state: str | None
-    role: str | None
+    role: str | Sequence[str] | None
+    """This one, or any of these."""
 
 
 class ContextFilters(TypedDict, total=False):

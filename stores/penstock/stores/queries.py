@@ -110,7 +110,7 @@ class AgentStateQuery:
     """Which agent states."""
 
     state: str | None = None
-    role: str | None = None
+    roles: Sequence[str] = ()
     active: bool | None = None
     """Only those that are not `archived`; False for only those that are."""
     limit: int = 100

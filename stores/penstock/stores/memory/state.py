@@ -11,7 +11,7 @@ from penstock.stores.memory.matching import first, has, has_expired, matching_co
 from penstock.stores.queries import AgentStateQuery, ContextQuery, KeyValueQuery, TaskQuery
 from penstock.stores.rows import StoredAgentState, StoredContext, StoredKeyValue, StoredTask
 from penstock.stores.surface import TasksOfStatus
-from penstock.wire.records import AgentState, Context, KeyValue, StateRecord, Task
+from penstock.wire.records import AgentState, Context, KeyValue, Record, StateRecord, Task
 
 _Row = TypeVar("_Row", Task, AgentState, Context, KeyValue)
 
@@ -25,6 +25,10 @@ class MemoryState:
     def put(self, record: StateRecord) -> bool:
         """Take *record*, if it is newer than what is there."""
         return states.put(self._rows, record)
+
+    def rows(self, table: type[Record]) -> list[Record]:
+        """Every row of one kind, deleted or not."""
+        return [row for row in self._rows.values() if isinstance(row, table)]
 
     def task(self, task_id: str) -> StoredTask | None:
         """See `SqlReading.task`."""
@@ -58,7 +62,9 @@ class MemoryState:
         found = [
             row
             for row in self._live(AgentState)
-            if has(row, query, "state", "role") and query.active in (None, row.state != "archived")
+            if has(row, query, "state")
+            and (not query.roles or row.role in query.roles)
+            and query.active in (None, row.state != "archived")
         ]
         return [
             surface.stored_agent_state(row) for row in page(found, lambda row: (0, row.agent_id), query, ascending=True)

@@ -13,8 +13,8 @@ a.agent_id = :id AND a.deleted_at IS NULL
 -- name: agent_state_is_state
 a.state = :state
 
--- name: agent_state_is_role
-a.role = :role
+-- name: agent_state_is_roles
+a.role = ANY(:roles)
 
 -- name: agent_state_is_active
 (a.state <> 'archived') = :active
