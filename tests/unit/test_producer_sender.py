@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from penstock.producer import ProducerSettings
-from penstock.producer.line import MAX_PUSH_BYTES
-from penstock.producer.receipt import Placed
+from penstock.producer.line import MAX_PUSH_BYTES, MAX_PUSH_MARKS
+from penstock.producer.receipt import Placed, Ticket
 from penstock.wire.errors import ConfigMismatch, QueueRejected, QueueUnavailable
+from penstock.wire.frames import encode
 from penstock.wire.keys import Partition, partition_of
+from penstock.wire.records import KeyValue
 from tests.unit.producer_support import FakeLog, roomy, sending, ticket
 
 LINGERING = ProducerSettings(linger_ms=60_000, retry_base_ms=0, retry_cap_ms=0)
@@ -129,6 +131,23 @@ async def test_a_push_is_bounded_and_the_rest_follows_without_lingering() -> Non
     assert len(sizes) == 3
     assert max(sizes) <= MAX_PUSH_BYTES + 1000
     assert [push.number for pushes in log.pushes for push in pushes] == [1, 2, 3]
+
+
+async def test_a_push_of_state_is_bounded_by_its_marks_too() -> None:
+    log, buffer = FakeLog(), roomy()
+    records = [KeyValue(bytes(16), 1, bytes(16), "default", str(n), b"1") for n in range(MAX_PUSH_MARKS + 200)]
+    entries = [Ticket(record.id, "state", "one partition", encode(record)) for record in records]
+    for one in entries:
+        buffer.add(one)
+
+    async with sending(log, buffer, LINGERING) as sender:
+        sender.hurry()
+        await entries[-1].decided()
+
+    assert [[mark.key for mark in push.marks] for pushes in log.pushes for push in pushes] == [
+        [str(n) for n in range(MAX_PUSH_MARKS)],
+        [str(n) for n in range(MAX_PUSH_MARKS, MAX_PUSH_MARKS + 200)],
+    ]
 
 
 async def test_enough_records_end_the_linger_window_early() -> None:

@@ -70,8 +70,8 @@ class Claim:
             return f"key {self.key!r} was not set: the queue was not asked yet ({reason})"
         heard = f" ({self.reason})" if self.reason else ""
         return (
-            f"key {self.key!r} may or may not have been set, no answer came{heard}; asked again the queue says False if "
-            f"it was, and the stored value tells whose it is if each caller gives its own"
+            f"key {self.key!r} may or may not have been set, no answer came{heard}; asked again the queue says False "
+            f"if it was, and the stored value tells whose it is if each caller gives its own"
         )
 
 

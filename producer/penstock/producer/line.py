@@ -17,6 +17,9 @@ from penstock.wire.marks import marks_of
 MAX_PUSH_BYTES = 1024 * 1024
 """The server appends a push in one go, for about a millisecond a megabyte; its other clients wait that long."""
 
+MAX_PUSH_MARKS = 500
+"""Most records of state in a push: a mark costs the server about 2 us, so these cost it a millisecond too."""
+
 
 class Batch(NamedTuple):
     """A push and the entries in it. Never changed: repeated, it is the same push, which appends once."""
@@ -54,7 +57,10 @@ class Line:
         return self.not_before_s if self.batch or self.waiting else math.inf
 
     def next_batch(self, producer_id: str) -> Batch:
-        """The failed batch again, or a new one of at most `MAX_PUSH_BYTES`, unless one record is larger."""
+        """The failed batch again, or a new one of at most `MAX_PUSH_BYTES`, unless one record is larger.
+
+        Of state it holds at most `MAX_PUSH_MARKS`.
+        """
         if self.batch is None:
             self.batch = self._cut(producer_id)
         return self.batch
@@ -63,14 +69,18 @@ class Line:
         entries: list[Entry] = []
         packed: list[bytes] = []
         size = length = 0
-        while self.waiting and (not entries or length + len(self.waiting[0].packed) <= MAX_PUSH_BYTES):
+        is_state = self.partition.lane == "state"
+        most = len(self.waiting)
+        for _ in range(min(most, MAX_PUSH_MARKS) if is_state else most):
+            if entries and length + len(self.waiting[0].packed) > MAX_PUSH_BYTES:
+                break
             entry = self.waiting.popleft()
             entries.append(entry)
             packed.append(entry.packed)
             size += entry.size
             length += len(entry.packed)
         frames = frames_of(packed)
-        marks = marks_of(packed) if self.partition.lane == "state" else ()
+        marks = marks_of(packed) if is_state else ()
         self._number += 1
         return Batch(Push(self.partition, producer_id, self._number, frames, marks), entries, size)
 
