@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from penstock.stores import walking
 from penstock.stores.filters import parse
 from penstock.stores.queries import (
     AgentStateQuery,
@@ -19,6 +20,8 @@ from penstock.stores.queries import (
     TaskQuery,
 )
 from penstock.stores.questions import Question, Questions
+from penstock.stores.walking import TABLES
+from tests.conformance.walking_contract import filling
 
 _FILTER = parse({"type": "tech", "n": {"$gt": 3}, "tags": {"$contains": "x"}})
 
@@ -27,6 +30,7 @@ def asked(questions: Questions, start_us: int) -> Iterator[Question]:
     """Questions about rows named `s7`, `u7` and so on, created from *start_us* on."""
     yield from _pages(questions, start_us)
     yield from _pages_one_way(questions, start_us)
+    yield from _walks(questions)
     yield questions.one("message", id=b"0" * 16)
     yield questions.one("session", id="s7")
     yield questions.one("session", head="columns_and_last_message", id="s7")
@@ -99,3 +103,12 @@ def _pages_one_way(questions: Questions, start_us: int) -> Iterator[Question]:
         for prefix in ("", "k1"):
             query = KeyValueQuery(now_us=start_us, namespace="n1", prefix=prefix, after=after)
             yield questions.page("key_value", query)
+
+
+def _walks(questions: Questions) -> Iterator[Question]:
+    """Pages that go on. The first page of a walk reads from the beginning of its index, as it should."""
+    records = [each for batch in filling() for each in batch]
+    for name, table in TABLES.items():
+        if name == "deletions":  # its ids are no uuid in PostgreSQL, and the tests write all as uuid
+            continue
+        yield walking.question(questions, table, next(each for each in records if isinstance(each, table.record)), 100)

@@ -17,9 +17,10 @@ from penstock.stores.queries import MessageQuery
 from penstock.wire.records import Message
 from tests.conformance.sql_reading_contract import SqlReadingConformance
 from tests.conformance.sql_records import START_US, Backend, chunk, counted, embedding, log, message
+from tests.conformance.walking_contract import WalkingConformance
 
 
-class SqlStoreConformance(SqlReadingConformance, ABC):
+class SqlStoreConformance(WalkingConformance, SqlReadingConformance, ABC):
     """Every SQL store passes every test here, unchanged."""
 
     @abstractmethod

@@ -31,14 +31,8 @@ from penstock.stores.rows import (
 from penstock.wire.records import AgentState, Context, KeyValue, LogEvent, Message, Task
 
 
-class SqlAnswers(ABC):
+class SqlAnswers(SqlWalking):
     """`SqlReading` over any backend whose columns come in the order of the record's fields."""
-
-    _questions: Questions
-
-    @abstractmethod
-    async def _ask(self, question: Question) -> Sequence[Any]:
-        """The rows. Raises store errors."""
 
     async def message(self, message_id: bytes) -> StoredMessage | None:
         """See `SqlReading.message`."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -175,6 +176,16 @@ class SqlReading(Protocol):
         """What one agent has done; contexts are counted that have not expired at *now_us*."""
         ...
 
+    async def walk(self, table: str, after: Record | None, limit: int) -> Sequence[Record]:
+        """At most *limit* rows of *table* behind the row of *after*, in the order of the table's key, each as the
+        record that makes it (`walking.TABLES`).
+
+        Every row: tombstones, what is deleted, what has expired. Written in the order of `walking.TABLES` into an
+        empty store, they make the same rows, and the sessions that follow from them. A chunk's row keeps no id, no
+        session and no role; in their places stand its stream's id and empty texts.
+        """
+        ...
+
 
 class VectorReading(Protocol):
     """What a vector backend answers."""
@@ -202,6 +213,13 @@ class VectorReading(Protocol):
 
 class SqlStore(Store, SqlReading, Protocol):
     """A SQL backend: messages, chunks, logs and state."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[SqlReading]:
+        """The store as it is now, for as long as the block lasts, whatever is written meanwhile.
+
+        It costs the backend room for what is replaced meanwhile, and a connection. Raises as a question does.
+        """
+        ...
 
 
 class VectorStore(Store, VectorReading, Protocol):

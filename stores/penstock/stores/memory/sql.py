@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import Any, TypeVar
 
-from penstock.stores.contract import Capabilities, Fence, Partial
+from penstock.stores.contract import Capabilities, Fence, Partial, SqlReading
 from penstock.stores.errors import StaleOwner, StoreUnavailable
 from penstock.stores.memory.reading import MemoryReading, place
 from penstock.stores.memory.state import MemoryState
+from penstock.stores.memory.walking import MemoryWalking
 from penstock.stores.sessions import growth
 from penstock.stores.sorting import Sorted, chunk_row, sort
 from penstock.stores.states import is_state
@@ -24,7 +27,7 @@ def open_sql(url: str) -> MemorySql:  # noqa: ARG001 - every backend is opened b
     return MemorySql()
 
 
-class MemorySql(MemoryReading):
+class MemorySql(MemoryReading, MemoryWalking):
     """Records in dicts. See `SqlStore`.
 
     No call gives way to another one, so every write is atomic and a cancelled one did not start.
@@ -39,6 +42,7 @@ class MemorySql(MemoryReading):
         self._sessions: dict[str, list[Any]] = {}
         self._epochs: dict[str, int] = {}
         self._tombstones: dict[tuple[str, bytes], int] = {}
+        self._entombed: dict[tuple[str, bytes], bytes] = {}  # whose tombstone it is; outlives it
         self._state = MemoryState()
         self._closed = False
 
@@ -76,6 +80,12 @@ class MemorySql(MemoryReading):
     async def close(self) -> None:
         """Refuse every further call. What was stored is gone."""
         self._closed = True
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[SqlReading]:
+        """See `SqlStore.snapshot`."""
+        await self.check()
+        yield deepcopy(self)
 
     def _check_epoch(self, fence: Fence) -> None:
         seen = self._epochs.get(fence.partition, fence.epoch)
@@ -121,6 +131,7 @@ class MemorySql(MemoryReading):
         if known or self._tombstones.get((session_id, WHOLE_SESSION), -1) >= at_us:
             return False
         self._tombstones[session_id, message_id] = at_us
+        self._entombed[session_id, message_id] = deletion.id
         return True
 
     def _spared(self, batch: Sorted) -> Sorted:

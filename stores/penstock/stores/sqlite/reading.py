@@ -40,6 +40,13 @@ class SqliteReading(SqlAnswers):
             with suppress(StoreError):  # it was never opened
                 await (await asyncio.shield(opening)).close()
 
+    async def hold(self) -> None:
+        """Answer from the file as it is now until it is closed. The log keeps what is committed meanwhile."""
+        connection = await self._open()
+        with translated():
+            await connection.execute_fetchall("BEGIN")
+        await self.check()  # the first question of a transaction decides what it sees
+
     async def _ask(self, question: Question) -> Sequence[Any]:
         connection = self._connection or await self._open()
         with translated():
@@ -48,8 +55,7 @@ class SqliteReading(SqlAnswers):
 
     async def _open(self) -> aiosqlite.Connection:
         """The connection. Opening it goes on when its caller is cancelled, or aiosqlite's thread would lose it."""
-        if self._closed:
-            raise StoreUnavailable(f"the store of {self._settings.path} is closed")
+        self._refuse_if_closed()
         opening = self._opening = self._opening or asyncio.create_task(self._connect())
         try:
             self._connection = await asyncio.shield(opening)
@@ -57,6 +63,10 @@ class SqliteReading(SqlAnswers):
             self._opening = None
             raise
         return self._connection
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"the store of {self._settings.path} is closed")
 
     async def _connect(self) -> aiosqlite.Connection:
         path = self._settings.path

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
-from penstock.stores.contract import Capabilities, Fence
+from penstock.stores.contract import Capabilities, Fence, SqlReading
 from penstock.stores.sqlite.reading import SqliteReading
 from penstock.stores.sqlite.settings import SqliteSettings, parse
 from penstock.stores.sqlite.writer import Writer
@@ -39,6 +40,17 @@ class SqliteStore(SqliteReading):
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`. Calls that wait for the file at the same time share a commit, not a fate."""
         return await self._writer.write(records, fence)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[SqlReading]:
+        """See `SqlStore.snapshot`."""
+        self._refuse_if_closed()
+        reading = SqliteReading(self._settings)
+        try:
+            await reading.hold()
+            yield reading
+        finally:
+            await reading.close()
 
     async def close(self) -> None:
         """See `Store.close`."""
