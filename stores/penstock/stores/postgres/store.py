@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
 
 from penstock.stores.answers import SqlAnswers
-from penstock.stores.contract import Capabilities, Fence
+from penstock.stores.contract import Capabilities, Fence, SqlReading
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.postgres import batch
 from penstock.stores.postgres.binding import numbered
@@ -17,6 +18,7 @@ from penstock.stores.postgres.filtering import compiled
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.schema import migrate, refuse_newer_schema
 from penstock.stores.postgres.settings import PostgresSettings, parse
+from penstock.stores.postgres.snapshot import Snapshot
 from penstock.stores.postgres.translation import translated
 from penstock.stores.questions import Question, Questions
 from penstock.stores.sqlfiles import statements
@@ -61,6 +63,23 @@ class PostgresStore(SqlAnswers):
             return await self._pool.transact(
                 lambda connection: batch.apply(connection, rows, self._deletions, copies=copies)
             )
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[SqlReading]:
+        """See `SqlStore.snapshot`. It holds one of the pool's connections."""
+        where = self._settings.where
+        async with AsyncExitStack() as transaction:
+            with translated(where):
+                connection = await transaction.enter_async_context(self._pool.connection())
+                await transaction.enter_async_context(
+                    connection.transaction(isolation="repeatable_read", readonly=True)
+                )
+                await self._check_schema(connection)  # the first question of a transaction decides what it sees
+            try:
+                yield Snapshot(self._questions, connection, where)
+            finally:
+                with translated(where):
+                    await transaction.aclose()
 
     async def close(self) -> None:
         """See `Store.close`."""
