@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from penstock.stores.queries import (
     SessionQuery,
     TaskQuery,
 )
-from penstock.stores.questions import Question, Questions
+from penstock.stores.questions import Question
 from penstock.stores.rows import (
     AgentStatistics,
     Session,
@@ -28,6 +27,7 @@ from penstock.stores.rows import (
     StoredMessage,
     StoredTask,
 )
+from penstock.stores.walking import SqlWalking
 from penstock.wire.records import AgentState, Context, KeyValue, LogEvent, Message, Task
 
 
