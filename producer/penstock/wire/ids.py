@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import uuid_utils
 
@@ -14,6 +14,7 @@ from penstock.wire.errors import InvalidRecord
 PENSTOCK_NAMESPACE = uuid.UUID("5e1f2f5e-8d0b-5b7a-9c39-0f6f4b1d7a11")
 """Namespace of the UUIDv5 that stands for a caller's own key."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_US = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z, the last datetime
 
 
@@ -116,7 +117,7 @@ def to_us(value: object, field: str) -> int:
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise InvalidRecord(field, value, "a datetime needs a time zone, for example datetime.now(UTC)")
-        delta = value - datetime(1970, 1, 1, tzinfo=UTC)
+        delta = value - _EPOCH
         value = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_US:
         raise InvalidRecord(field, value, "an aware datetime or microseconds since 1970 (up to year 9999) is needed")
@@ -125,4 +126,4 @@ def to_us(value: object, field: str) -> int:
 
 def from_us(value: int) -> datetime:
     """The aware UTC `datetime` of microseconds since 1970."""
-    return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)
+    return _EPOCH + timedelta(microseconds=value)

@@ -26,19 +26,37 @@ _LEVEL_NAMES = {number: name for name, number in LEVELS.items()}
 
 
 def stored_message(record: Message) -> StoredMessage:
-    """*record* as it is read. A message that was never updated was last updated when it was made."""
-    shown = record._asdict()
-    created, updated, deleted = (shown.pop(name) for name in ("created_at_us", "updated_at_us", "deleted_at_us"))
-    shown.update(
+    """*record* as it is read. A message that was never updated was last updated when it was made.
+
+    Field by field, which takes half the time of `_asdict`: it is most of what a page costs.
+    """
+    created = from_us(record.created_at_us)
+    return StoredMessage(
         id=format_id(record.id),
+        session_id=record.session_id,
+        role=record.role,
+        content=record.content,
         metadata=load_object(record.metadata),
-        created_at=from_us(created),
-        updated_at=from_us(created if updated is None else updated),
-        deleted_at=None if deleted is None else from_us(deleted),
+        user_id=record.user_id,
+        message_type=record.message_type,
+        platform=record.platform,
+        from_user_id=record.from_user_id,
+        from_user_name=record.from_user_name,
+        to_user_id=record.to_user_id,
+        channel_id=record.channel_id,
+        thread_id=record.thread_id,
+        bot_user_id=record.bot_user_id,
+        engine_session_id=record.engine_session_id,
+        engine_namespace=record.engine_namespace,
+        provider_session_id=record.provider_session_id,
+        provider_type=record.provider_type,
+        created_at=created,
+        updated_at=created if record.updated_at_us is None else from_us(record.updated_at_us),
+        deleted_at=_moment(record.deleted_at_us),
         state=record.state or "complete",
+        version=record.version,
         normalised=bool(record.normalised),
     )
-    return StoredMessage(**shown)
 
 
 def stored_log(record: LogEvent) -> StoredLog:
