@@ -33,7 +33,7 @@ class ListStore:
     writes: list[list[Record]] = field(default_factory=list)
     before: Callable[[Sequence[Record]], Any] = lambda _: None
 
-    async def setup(self) -> None:
+    async def setup(self, *, migrate: bool = True) -> None:
         return
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from penstock.stores.health import Health, Totals
 from penstock.stores.queries import (
     AgentStateQuery,
     ContextQuery,
@@ -30,7 +31,12 @@ from penstock.stores.rows import (
     StoredMessage,
     StoredTask,
 )
+from penstock.stores.schemas import SchemaVersion
+from penstock.stores.upkeep import SqlUpkeep
 from penstock.wire.records import Record
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 class Fence(NamedTuple):
@@ -51,12 +57,16 @@ class Partial(NamedTuple):
 class Store(Protocol):
     """A place where records can be written many times with one effect."""
 
-    async def setup(self) -> None:
+    async def setup(self, *, migrate: bool = True) -> None:
         """Create or migrate what the store needs. May be repeated, and by several processes at once.
+
+        Without *migrate* only look: at the schema of the release before, what that lacks raises `SchemaTooOld` when it
+        is written, until somebody has migrated; everything else goes on.
 
         Raises:
             StoreUnavailable: Nothing is known.
             StoreRejected: The schema is newer than this code.
+            SchemaTooOld: Without *migrate*: it is older than the one of the release before, or not there.
         """
         ...
 
@@ -77,6 +87,7 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailable: No answer; the batch may or may not be written.
+            SchemaTooOld: The schema has no place for some of it yet; nothing was written.
             StoreRejected: Permanently refused; nothing was written.
             StaleOwner: A higher epoch has written; nothing was written.
         """
@@ -211,7 +222,40 @@ class VectorReading(Protocol):
         ...
 
 
-class SqlStore(Store, SqlReading, Protocol):
+class SqlInspection(Protocol):
+    """What can be seen of a SQL backend beside its records."""
+
+    async def schema(self) -> SchemaVersion:
+        """How far the schema has come. Changes nothing.
+
+        Raises:
+            StoreUnavailable: Nothing is known.
+            StoreRejected: The schema is newer than this code, or was made from other files.
+        """
+        ...
+
+    async def health(self) -> Health:
+        """Look whether the store answers, has its schema and can be written to, each with its latency. Raises nothing.
+
+        Nothing is left behind: what is written to see whether it can be is taken back.
+        """
+        ...
+
+    async def totals(self) -> Totals:
+        """How many rows there are, and bytes. Cheap: large tables may be estimated."""
+        ...
+
+    def engine(self) -> AsyncEngine:
+        """SQLAlchemy's engine for the same database, a new one by each call, and the caller's to dispose of.
+
+        Raises:
+            MissingExtra: SQLAlchemy is not installed.
+            BadStoreURL: This backend has no database.
+        """
+        ...
+
+
+class SqlStore(Store, SqlReading, SqlInspection, SqlUpkeep, Protocol):
     """A SQL backend: messages, chunks, logs and state."""
 
     def snapshot(self) -> AbstractAsyncContextManager[SqlReading]:

@@ -2,6 +2,7 @@
 
 StoreError
 ├── StoreUnavailable       try the same batch again later
+│   └── SchemaTooOld       and run `penstock migrate` before
 ├── StoreRejected          this batch will never be accepted; halve it, dead-letter what is alone
 │   └── DimensionMismatch  the vector's length is not its collection's
 ├── StaleOwner             somebody with a higher epoch has written; stop, nothing was written
@@ -21,6 +22,10 @@ class StoreError(PenstockError):
 
 class StoreUnavailable(StoreError):
     """The store could not answer. The batch may or may not be written; writing it again is harmless."""
+
+
+class SchemaTooOld(StoreUnavailable):
+    """The schema lacks what is needed, and waits for `penstock migrate`. Nothing was written."""
 
 
 class StoreRejected(StoreError):

@@ -22,6 +22,11 @@ class Migration(NamedTuple):
     sql: str
     checksum: str
 
+    @property
+    def title(self) -> str:
+        """Number and name, as its file is called."""
+        return f"{self.number:04}_{self.name}"
+
 
 def statements(package: str) -> dict[str, str]:
     """The blocks of *package*'s files `sql/*.sql`, by the names that their `-- name:` lines give."""

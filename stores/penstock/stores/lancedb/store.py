@@ -70,7 +70,7 @@ class LanceStore:
         self._running: set[asyncio.Task[int]] = set()
         self._commits: Counter[str] = Counter()
 
-    async def setup(self) -> None:
+    async def setup(self, *, migrate: bool = True) -> None:  # noqa: ARG002 - a table has the columns of its vectors
         """See `Store.setup`. Creates the folder; a table is created by its first record."""
         with translated(f"folder {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)

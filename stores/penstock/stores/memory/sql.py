@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 from penstock.stores.contract import Capabilities, Fence, Partial, SqlReading
 from penstock.stores.errors import StaleOwner, StoreUnavailable
+from penstock.stores.memory.inspection import MemoryInspection
 from penstock.stores.memory.reading import MemoryReading, place
 from penstock.stores.memory.state import MemoryState
+from penstock.stores.memory.upkeep import MemoryUpkeep
 from penstock.stores.memory.walking import MemoryWalking
 from penstock.stores.sessions import growth
 from penstock.stores.sorting import Sorted, chunk_row, sort
@@ -27,7 +29,7 @@ def open_sql(url: str) -> MemorySql:  # noqa: ARG001 - every backend is opened b
     return MemorySql()
 
 
-class MemorySql(MemoryReading, MemoryWalking):
+class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep):
     """Records in dicts. See `SqlStore`.
 
     No call gives way to another one, so every write is atomic and a cancelled one did not start.
@@ -46,7 +48,7 @@ class MemorySql(MemoryReading, MemoryWalking):
         self._state = MemoryState()
         self._closed = False
 
-    async def setup(self) -> None:
+    async def setup(self, *, migrate: bool = True) -> None:  # noqa: ARG002 - nothing to migrate
         """Nothing to create."""
         await self.check()
 

@@ -36,7 +36,7 @@ class MemoryVectors:
     def __init__(self) -> None:
         self._collections: dict[str, dict[str, Embedding]] = {}
 
-    async def setup(self) -> None:
+    async def setup(self, *, migrate: bool = True) -> None:
         """Nothing to create."""
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:  # noqa: ARG002 - unfenced

@@ -54,6 +54,10 @@ class Pool:
         async with pool.acquire(timeout=self._settings.timeout) as connection:
             yield connection
 
+    def connections(self) -> tuple[int, int]:
+        """How many are open, and how many of them idle."""
+        return (self._pool.get_size(), self._pool.get_idle_size()) if self._pool else (0, 0)
+
     async def close(self) -> None:
         """Wait for what runs, each for its own deadline, then close. Later calls are refused."""
         self._closed = True

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from penstock.stores.contract import Fence
 from penstock.stores.errors import StaleOwner
+from penstock.stores.schemas import FIRST_WITH_STATE, refuse_what_lacks
 from penstock.stores.sessions import growth
 from penstock.stores.sorting import chunk_row, sort
 from penstock.stores.sqlfiles import statements
@@ -34,24 +35,26 @@ class NotAllNew(Exception):
 
 
 def apply(
-    connection: sqlite3.Connection, numbers: SessionNumbers, batch: Batch, *, hopeful: bool, tombstones: bool = True
+    connection: sqlite3.Connection, numbers: SessionNumbers, batch: Batch, *, hopeful: bool, schema: int
 ) -> int:
     """Write *batch*. Returns how many records were new or newer.
 
     If *hopeful*, write as if every message were new, which only a redelivery disproves. That is 1.1 to 1.3
-    times as fast as looking first. Without *tombstones* the schema is from before there were any.
+    times as fast as looking first. *schema* is the number of the file's last migration.
 
     Raises:
         NotAllNew: Roll back, and be less hopeful.
         StoreRejected: A record that no SQL store keeps. Nothing is written.
         StaleOwner: A higher epoch has written. Nothing is written.
+        SchemaTooOld: The schema has no tables for some of it. Nothing is written.
     """
     records = sort(batch.records)
+    refuse_what_lacks(schema, records)
     if batch.fence is not None:
         _check(connection, batch.fence)
     # Before the messages: what of a deleted session lies in the same batch is then told by its time alone.
     deleted = deletions.apply(connection, numbers, records.deletions)
-    if tombstones:
+    if schema >= FIRST_WITH_STATE:
         records = deletions.spared(connection, records)
     return (
         deleted

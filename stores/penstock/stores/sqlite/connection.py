@@ -7,11 +7,12 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 
-from penstock.stores.errors import StaleOwner, StoreError, StoreRejected, StoreUnavailable
+from penstock.stores.errors import SchemaTooOld, StaleOwner, StoreError, StoreRejected, StoreUnavailable
+from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.batch import Batch, NotAllNew, apply
 from penstock.stores.sqlite.claim import Claim
 from penstock.stores.sqlite.numbers import SessionNumbers
-from penstock.stores.sqlite.schema import FIRST_WITH_TOMBSTONES, migrate, schema_version
+from penstock.stores.sqlite.schema import migrate, schema_version
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.stores.sqlite.translation import translated
 from penstock.wire.logs import logger
@@ -20,6 +21,12 @@ _PAGE_BYTES = 8_192
 _UNLIMITED_PAGES = 2**30
 _FIXED_IN = (3, 51, 3)
 _LOGGER = "penstock.stores.sqlite"
+_PROBE = "penstock health"
+
+_SQL = statements("penstock.stores.sqlite")
+
+_FATES = (StoreRejected, StaleOwner, SchemaTooOld)
+"""What becomes of one batch and not of those that share its commit."""
 
 
 class WritingConnection:
@@ -41,7 +48,24 @@ class WritingConnection:
                 self._settings.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as exc:
                 raise StoreUnavailable(f"{self._settings.path.parent} cannot be made: {exc.strerror}") from exc
-            migrate(self._open("rwc"))
+            connection = self._opened_to_stay("rwc")
+            migrate(connection)
+            self._schema = schema_version(connection)  # a connection is not told of what it has written itself
+
+    def probe(self) -> None:
+        """Write a row in a transaction and roll it back: the lock, the rights and the schema are there to write.
+
+        That the disk has room for a commit it does not tell.
+        """
+        try:
+            with translated():
+                connection = self._open("rw")
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(_SQL["raise_fence"], (_PROBE, 1))
+                connection.execute("ROLLBACK")
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, batches: Sequence[Batch]) -> list[int | StoreError]:
         """Write *batches* in one transaction, in order: how many records of each were new, or why it was refused.
@@ -54,7 +78,7 @@ class WritingConnection:
         """
         try:
             with translated():
-                return self._commit(self._open("rw"), batches)
+                return self._commit(self._opened_to_stay("rw"), batches)
         except BaseException:
             self.close()
             raise
@@ -79,7 +103,7 @@ class WritingConnection:
         try:
             with self._transaction(connection):
                 outcomes = [self._apply(connection, batch, hopeful=True) for batch in batches]
-        except (NotAllNew, StoreRejected, StaleOwner):
+        except (NotAllNew, *_FATES):
             with self._transaction(connection):
                 outcomes = [self._attempt(connection, batch) for batch in batches]
         return outcomes
@@ -94,7 +118,7 @@ class WritingConnection:
         try:
             with translated():
                 yield
-        except (NotAllNew, StoreRejected, StaleOwner):
+        except (NotAllNew, *_FATES):
             connection.execute("ROLLBACK")
             self._numbers.roll_back()
             raise
@@ -102,8 +126,7 @@ class WritingConnection:
         self._numbers.commit()
 
     def _apply(self, connection: sqlite3.Connection, batch: Batch, *, hopeful: bool) -> int:
-        tombstones = self._schema >= FIRST_WITH_TOMBSTONES
-        return apply(connection, self._numbers, batch, hopeful=hopeful, tombstones=tombstones)
+        return apply(connection, self._numbers, batch, hopeful=hopeful, schema=self._schema)
 
     def _attempt(self, connection: sqlite3.Connection, batch: Batch) -> int | StoreError:
         connection.execute("SAVEPOINT batch")
@@ -111,7 +134,7 @@ class WritingConnection:
         try:
             with translated():
                 outcome = self._apply(connection, batch, hopeful=False)
-        except (StoreRejected, StaleOwner) as exc:
+        except _FATES as exc:
             connection.execute("ROLLBACK TO batch")
             self._numbers.roll_back()
             outcome = exc
@@ -127,9 +150,14 @@ class WritingConnection:
                 raise StoreUnavailable(f"{self._settings.path} is not there; bring it back, or start a new worker")
             self._connection = self._connect(mode)
             self._file = self._file_there()
-        if not self._claim.held:
-            self._claim_checkpoints(self._connection)
         return self._connection
+
+    def _opened_to_stay(self, mode: str) -> sqlite3.Connection:
+        """The connection of one that writes on, and so takes its turn to checkpoint."""
+        connection = self._open(mode)
+        if not self._claim.held:
+            self._claim_checkpoints(connection)
+        return connection
 
     def _claim_checkpoints(self, connection: sqlite3.Connection) -> None:
         """Two that checkpoint can damage the log of an old SQLite; when the other writer is gone, it is our turn."""

@@ -10,8 +10,6 @@ from penstock.stores.sqlfiles import Migration, migrations, pending, refuse_newe
 
 MIGRATIONS = migrations("penstock.stores.sqlite")
 
-FIRST_WITH_TOMBSTONES = 2
-
 _SQL = statements("penstock.stores.sqlite")
 
 
@@ -33,6 +31,13 @@ def migrate(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def applied_migrations(connection: sqlite3.Connection) -> Mapping[int, str]:
+    """Number and checksum of every migration; none in a file without our tables."""
+    if not connection.execute(_SQL["has_schema_table"]).fetchone()[0]:
+        return {}
+    return dict(connection.execute(_SQL["applied_migrations"]))
 
 
 def schema_version(connection: sqlite3.Connection) -> int:

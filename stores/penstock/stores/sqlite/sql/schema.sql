@@ -1,5 +1,8 @@
 -- The schema's own table.
 
+-- name: has_schema_table
+SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'schema_migrations';
+
 -- name: make_schema_table
 CREATE TABLE IF NOT EXISTS schema_migrations (
     number INTEGER PRIMARY KEY,

@@ -1,0 +1,61 @@
+"""How far a database's schema has come, and what this release can do with one that is behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from penstock.stores.errors import SchemaTooOld
+from penstock.stores.sorting import Sorted
+from penstock.stores.sqlfiles import Migration, pending, refuse_newer
+
+FIRST_WITH_STATE = 2
+"""Version of the first schema with state and tombstones."""
+
+_BEHIND = 1
+"""So many versions a schema may be behind: what the release before this one made."""
+
+
+class SchemaVersion(NamedTuple):
+    """How far the schema has come."""
+
+    found: int
+    """Number of the last migration that was applied; 0 where there are no tables."""
+    newest: int
+    """The one that this release brings."""
+    pending: Sequence[str]
+    """Titles of the migrations that wait, in order."""
+
+
+def version_of(known: Sequence[Migration], applied: Mapping[int, str]) -> SchemaVersion:
+    """The version of a schema with these migrations *applied* (number to checksum). Raises as `pending` does."""
+    return SchemaVersion(max(applied, default=0), len(known), [each.title for each in pending(known, applied)])
+
+
+def refuse_unfit(found: int, known: Sequence[Migration]) -> None:
+    """Refuse to run on a schema with the number *found*, which nobody migrates now.
+
+    Raises:
+        StoreRejected: It is newer than this code.
+        SchemaTooOld: It is from before the release that came before this one.
+    """
+    refuse_newer(found, known)
+    if found < len(known) - _BEHIND:
+        what = f"the schema has version {found}" if found else "there are no tables"
+        raise SchemaTooOld(
+            f"{what}; this release runs on version {len(known) - _BEHIND} or {len(known)}: run `penstock migrate`"
+        )
+
+
+def refuse_what_lacks(found: int, batch: Sorted) -> None:
+    """Refuse a *batch* with what a schema with the number *found* has no tables for.
+
+    Raises:
+        SchemaTooOld: State, or deletions, which would be forgotten without their tombstones.
+    """
+    if found < FIRST_WITH_STATE and (batch.states or batch.deletions):
+        what = "state" if batch.states else "deletions"
+        raise SchemaTooOld(
+            f"{what} cannot be stored: the schema has version {found}, {FIRST_WITH_STATE} is needed: "
+            f"run `penstock migrate`"
+        )
