@@ -38,16 +38,17 @@ def _saves(number: int) -> st.SearchStrategy[StateRecord]:
     def value(at: int, namespace: str, key: str, deleted: int | None) -> KeyValue:
         return KeyValue(stamp, at, stamp, namespace, key, b"1", deleted_at_us=deleted)
 
+    tasks = st.builds(task, _times, _keys, statuses, st.none() | _keys, _maybe)
+    changes = st.builds(change, _times, _keys, statuses, _moments)
     return st.one_of(
-        st.builds(task, _times, _keys, statuses, st.none() | _keys, _maybe),
-        st.builds(change, _times, _keys, statuses, _moments),
+        *[tasks, changes] * 3,  # they have most to say
         st.builds(state, _times, _keys, _maybe),
         st.builds(context, _times, _keys, _maybe, _maybe),
         st.builds(value, _times, _keys, _keys, _maybe),
     )
 
 
-_records = st.integers(0, 7).flatmap(lambda count: st.tuples(*map(_saves, range(count))))
+_records = st.integers(0, 9).flatmap(lambda count: st.tuples(*map(_saves, range(count))))
 
 
 @given(_records, st.data())
