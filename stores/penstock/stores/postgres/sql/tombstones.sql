@@ -4,6 +4,9 @@
 -- Not in the first schema, which a newer worker may be about to change.
 SELECT to_regclass('tombstones') IS NOT NULL;
 
+-- name: any_tombstone
+SELECT EXISTS (SELECT FROM tombstones);
+
 -- name: lock_sessions
 -- One after another, in the order given, until the commit. The first number is arbitrary, and the same in every release.
 SELECT CASE
