@@ -10,9 +10,10 @@ from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend, Counts
 from tests.conformance.state_contract import StateConformance
+from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestMemorySql(StateConformance, DeletionConformance, SqlStoreConformance):
+class TestMemorySql(UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance):
     """Looked at through its dicts."""
 
     @asynccontextmanager

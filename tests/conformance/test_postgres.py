@@ -14,9 +14,10 @@ from tests.conformance.postgres_server import Postgres
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
 from tests.conformance.state_contract import StateConformance
+from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestPostgres(StateConformance, DeletionConformance, SqlStoreConformance):
+class TestPostgres(UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance):
     """Looked at through a connection of the driver's own, in another thread."""
 
     server: ClassVar[Postgres]

@@ -13,9 +13,10 @@ from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
 from tests.conformance.sqlite_file import session_counts, stored_chunks, stored_logs, stored_messages, stored_states
 from tests.conformance.state_contract import StateConformance
+from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestSqlite(StateConformance, DeletionConformance, SqlStoreConformance):
+class TestSqlite(UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance):
     """Looked at through a connection of the standard library."""
 
     @asynccontextmanager

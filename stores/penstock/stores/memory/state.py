@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeVar
 
 from penstock.stores import states, surface
@@ -25,6 +25,22 @@ class MemoryState:
     def put(self, record: StateRecord) -> bool:
         """Take *record*, if it is newer than what is there."""
         return states.put(self._rows, record)
+
+    @property
+    def by_key(self) -> dict[Hashable, states.Row]:
+        """Every row, deleted or not, as `states.put` keeps it."""
+        return self._rows
+
+    def entomb(self, keys: Iterable[Hashable], now_us: int) -> None:
+        """Leave of these rows their keys, times and stamps, as tombstones of *now_us*."""
+        for key in keys:
+            row = self._rows[key]
+            row = row._replace(deleted_at_us=now_us if row.deleted_at_us is None else row.deleted_at_us)
+            if isinstance(row, Context):
+                row = row._replace(data=None, agent_id=None, session_id=None, expires_at_us=None)
+            elif isinstance(row, KeyValue):
+                row = row._replace(value=None, expires_at_us=None)
+            self._rows[key] = row
 
     def rows(self, table: type[Record]) -> list[Record]:
         """Every row of one kind, deleted or not."""

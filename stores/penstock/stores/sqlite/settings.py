@@ -27,13 +27,20 @@ class SqliteSettings:
     """Pages of the log between checkpoints; 40 MB. Few and large ones write each hot index page once."""
     max_size_mb: int = 0
     """Above this the file is full, which is `StoreUnavailable`. 0: as large as the disk allows."""
+    keep_size_mb: int = 0
+    """Above this upkeep removes the oldest logs, then the oldest messages, but none of the last hour. 0: no limit."""
 
     def __post_init__(self) -> None:
         if self.synchronous not in ("FULL", "NORMAL", "EXTRA"):
             raise BadStoreURL(f"synchronous is {self.synchronous!r}; FULL, NORMAL or EXTRA is needed")
-        for name in ("busy_timeout_ms", "cache_kib", "wal_autocheckpoint", "max_size_mb"):
+        for name in ("busy_timeout_ms", "cache_kib", "wal_autocheckpoint", "max_size_mb", "keep_size_mb"):
             if not 0 <= getattr(self, name) < 2**31:
                 raise BadStoreURL(f"{name} is {getattr(self, name)}; 0 to {2**31 - 1} is accepted")
+        if 0 < self.max_size_mb <= self.keep_size_mb:
+            raise BadStoreURL(
+                f"keep_size_mb is {self.keep_size_mb}; it must be below max_size_mb ({self.max_size_mb}), or the file "
+                f"is full before anything is removed"
+            )
 
     def uri(self, mode: str) -> str:
         """The file for `sqlite3.connect(…, uri=True)`. Only the mode `rwc` creates it."""

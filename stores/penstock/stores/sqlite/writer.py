@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from penstock.stores.contract import Fence
 from penstock.stores.errors import StoreError, StoreUnavailable
 from penstock.stores.sqlite.batch import Batch
-from penstock.stores.sqlite.connection import WritingConnection
+from penstock.stores.sqlite.keeping import KeepingConnection, Work
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.wire.records import Record
 
@@ -22,6 +22,8 @@ _GROUP_RECORDS = 20_000
 
 Each commit is an fsync and writes the pages of the indexes again: 94,000 messages/s with 5,000, 111,000 with 20,000
 (8 drains, 300,000 messages, medians of two)."""
+
+_Result = TypeVar("_Result")
 
 
 class _Job(NamedTuple):
@@ -40,7 +42,7 @@ class Writer:
     """
 
     def __init__(self, settings: SqliteSettings) -> None:
-        self._connection = WritingConnection(settings)
+        self._connection = KeepingConnection(settings)
         self._jobs: SimpleQueue[_Job] = SimpleQueue()  # bounded by the callers, each of which awaits its job
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -51,10 +53,26 @@ class Writer:
         """See `Store.setup`."""
         await self._hand_over(order=self._connection.setup)
 
+    async def probe(self) -> None:
+        """Write a row and take it back. See `WritingConnection.probe`."""
+        await self._hand_over(order=self._connection.probe)
+
     async def write(self, records: Sequence[Record], fence: Fence | None) -> int:
         """See `Store.write`."""
         new: int = await self._hand_over(batch=Batch(records, fence))
         return new
+
+    async def transact(self, work: Work[_Result]) -> _Result:
+        """Run *work* in a transaction of its own. See `KeepingConnection.transact`."""
+        return await self._ordered(lambda: self._connection.transact(work))
+
+    async def rehearse(self, work: Work[_Result]) -> _Result:
+        """Run *work*, and take it back. See `KeepingConnection.rehearse`."""
+        return await self._ordered(lambda: self._connection.rehearse(work))
+
+    async def tidy(self) -> dict[str, int]:
+        """See `KeepingConnection.tidy`."""
+        return await self._ordered(self._connection.tidy)
 
     async def close(self) -> None:
         """Finish what was handed over, then close the file and end the thread."""
@@ -65,6 +83,10 @@ class Writer:
             self._closing = self._put(None, self._connection.close)
         # A cancelled close goes on: the thread ends in any case.
         await asyncio.shield(self._closing)
+
+    async def _ordered(self, order: Callable[[], _Result]) -> _Result:
+        outcome: _Result = await self._hand_over(order=order)
+        return outcome
 
     def _hand_over(self, batch: Batch | None = None, order: Callable[[], object] | None = None) -> asyncio.Future[Any]:
         if self._closed:

@@ -34,6 +34,8 @@ CREATE INDEX tasks_of_agent ON tasks (agent_id, created_at, id) INCLUDE (status,
 CREATE INDEX tasks_by_status ON tasks (status, created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX tasks_of_type ON tasks (task_type, created_at, id)
 WHERE deleted_at IS NULL AND task_type IS NOT NULL;
+CREATE INDEX tasks_finished ON tasks (updated_at)
+WHERE deleted_at IS NULL AND status IN ('completed', 'failed', 'cancelled');
 CREATE INDEX tasks_deleted ON tasks (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE agent_states (

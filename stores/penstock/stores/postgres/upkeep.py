@@ -1,0 +1,90 @@
+"""What goes by itself, a slice a transaction. See `penstock.stores.upkeep`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from penstock.stores.postgres import partitions
+from penstock.stores.postgres.bulk import columns
+from penstock.stores.postgres.deletions import share_sessions
+from penstock.stores.postgres.pool import Pool
+from penstock.stores.postgres.settings import PostgresSettings
+from penstock.stores.postgres.translation import translated
+from penstock.stores.sqlfiles import statements
+from penstock.stores.upkeep import Bounds, Excess, Kind
+
+_SQL = statements("penstock.stores.postgres")
+
+_TOMBSTONES = (
+    "remove_due_tombstones",
+    "remove_deleted_tasks",
+    "remove_deleted_agent_states",
+    "remove_deleted_contexts",
+    "remove_deleted_key_values",
+)
+
+
+class PostgresUpkeep:
+    """See `SqlUpkeep`. The size of a database is left to its owner."""
+
+    _settings: PostgresSettings
+    _pool: Pool
+
+    async def count_due(self, kind: Kind, before_us: int) -> int:
+        """See `SqlUpkeep.count_due`."""
+        with translated(self._settings.where):
+            async with self._pool.connection() as connection:
+                count: int = await connection.fetchval(_SQL[f"count_due_{kind}"], before_us)
+                return count
+
+    async def remove_due(self, kind: Kind, before_us: int, now_us: int, limit: int) -> int:
+        """See `SqlUpkeep.remove_due`."""
+        slice_ = _remove_messages if kind == "messages" else partial(_remove, kind=kind, now_us=now_us)
+        with translated(self._settings.where):
+            return await self._pool.transact(partial(slice_, before_us=before_us, limit=limit))
+
+    async def count_excess(self, kind: Excess, bounds: Bounds, now_us: int, floor_us: int, limit: int) -> int:  # noqa: ARG002 - no size is kept
+        """See `SqlUpkeep.count_excess`."""
+        return 0
+
+    async def remove_excess(self, kind: Excess, floor_us: int, limit: int) -> int:  # noqa: ARG002 - no size is kept
+        """See `SqlUpkeep.remove_excess`."""
+        return 0
+
+    async def tidy(self, now_us: int) -> Mapping[str, int]:
+        """See `SqlUpkeep.tidy`. Statistics and free space are autovacuum's."""
+        with translated(self._settings.where):
+            kept = await partitions.keep(self._pool, self._settings, now_us)
+        return {"partitions_made": len(kept.made)} if kept.made else {}
+
+
+async def _remove(connection: Any, *, kind: Kind, before_us: int, now_us: int, limit: int) -> int:
+    gone = 0
+    for statement in _TOMBSTONES if kind == "tombstones" else (f"remove_due_{kind}",):
+        values = (before_us, limit - gone, *([now_us] if kind in ("contexts", "key_values") else []))
+        told: str = await connection.execute(_SQL[statement], *values)
+        gone += int(told.rpartition(" ")[2])  # "DELETE 5"
+    return gone
+
+
+async def _remove_messages(connection: Any, *, before_us: int, limit: int) -> int:
+    """Locks as a writer does: sessions' locks, messages, sessions, chunks."""
+    due = await connection.fetch(_SQL["due_messages"], before_us, limit)
+    if not due:
+        return 0
+    # Shared, as writers have it: who deletes a whole session counts what is left, and must not see half of this.
+    await share_sessions(connection, {session for _, session in due})
+    gone = await connection.fetch(_SQL["remove_due_messages"], [message_id for message_id, _ in due], before_us)
+    counted: Counter[str] = Counter()
+    for _, session, is_live in gone:
+        counted[session] += is_live
+    sessions = sorted(counted)
+    if sessions:
+        await connection.execute(_SQL["lock_session_rows"], sessions)
+        await connection.execute(_SQL["age_sessions"], *columns([(each, counted[each]) for each in sessions]))
+        await connection.execute(_SQL["delete_empty_sessions"], sessions)
+        await connection.execute(_SQL["delete_chunks_of_streams"], [row[0] for row in gone])
+    return len(gone)
