@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.wire.records import Record
+from tests.conformance.parallel_writer import run_writers, written_by
 from tests.conformance.sql_records import counted, message
 from tests.conformance.sqlite_file import execute, rows, session_counts, stored_messages
 
@@ -39,6 +40,16 @@ async def test_two_processes_write_one_file_and_count_right(store: SqliteStore, 
 
     assert await other.wait() == 0
     assert session_counts(path) == counted([message(n, f"s{n % 7}") for n in range(-10, 400)])
+
+
+async def test_two_processes_write_50_000_records_each_and_neither_meets_a_lock(path: Path) -> None:
+    messages, newest = written_by(2)
+
+    await run_writers(f"sqlite:///{path}", 2)
+
+    assert session_counts(path) == counted(messages)
+    assert dict(rows(path, "SELECT key, stamp FROM key_values")) == newest
+    assert rows(path, "SELECT count(*) FROM messages") == [(len(messages),)]
 
 
 async def test_a_reader_in_another_process_sees_what_is_committed(store: SqliteStore, path: Path) -> None:
