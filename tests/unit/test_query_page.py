@@ -24,11 +24,15 @@ def test_a_place_among_messages_and_logs_comes_back(at_us: int, row_id: bytes, c
     assert set(text) <= set(string.ascii_letters + string.digits + "-_")
 
 
-@given(times, st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=255))
-def test_a_place_among_sessions_comes_back(at_us: int, session: str) -> None:
-    text = cursor(Course.SESSIONS_LATEST_FIRST, Position(at_us, session))
+@given(
+    times,
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=255),
+    st.sampled_from(list(Course)[4:]),
+)
+def test_a_place_among_what_is_named_by_text_comes_back(at_us: int, name: str, course: Course) -> None:
+    text = cursor(course, Position(at_us, name))
 
-    assert position(text, Course.SESSIONS_LATEST_FIRST) == (at_us, session)
+    assert position(text, course) == (at_us, name)
 
 
 def test_the_first_page_has_no_place() -> None:

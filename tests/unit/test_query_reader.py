@@ -13,11 +13,11 @@ import pytest
 
 import penstock.query
 import penstock.stores
-from penstock.query import InvalidCursor, InvalidQuery, Reader
+from penstock.query import FilterError, InvalidCursor, InvalidQuery, Reader
 from penstock.stores import StoreUnavailable, sql_store, vector_store
 from penstock.stores.contract import SqlStore
 from penstock.wire.ids import format_id, from_us, id_from_key
-from penstock.wire.records import Embedding, LogEvent, Message
+from penstock.wire.records import Embedding, KeyValue, LogEvent, Message, Task
 
 START_US = 1_750_000_000_000_000
 
@@ -141,6 +141,17 @@ async def test_filters_take_what_producers_take(store: SqlStore, reader: Reader)
         (lambda reader: reader.logs(level="loud"), "level: got 'loud'"),
         (lambda reader: reader.logs(limit=2000), "limit is 2000"),
         (lambda reader: reader.count_logs(role="user"), "no filter is called 'role'"),
+        (lambda reader: reader.tasks(enabled="no"), "enabled: got 'no'.*True or False is needed"),
+        (lambda reader: reader.tasks(session_id="s"), "no filter is called 'session_id'; known are agent_id, enabled"),
+        (lambda reader: reader.task(5), "task_id: got 5"),
+        (lambda reader: reader.tasks(limit=0), "limit is 0"),
+        (lambda reader: reader.agent_states(active=1), "active: got 1"),
+        (lambda reader: reader.agent_statistics(None), "agent_id: got None"),
+        (lambda reader: reader.contexts(since="today"), "since: got 'today'"),
+        (lambda reader: reader.key_values(b"k"), "prefix: got b'k'"),
+        (lambda reader: reader.get_many("key"), "a list of at most 1,000 keys"),
+        (lambda reader: reader.get_many(["k"] * 1_001), "a list of at most 1,000 keys"),
+        (lambda reader: reader.get_many([1]), "keys: got 1"),
         (lambda reader: reader.search("docs", vector=[1]), "give Reader.open its vectors="),
         (lambda reader: reader.search("a b", vector=[1]), "collection: got 'a b'"),
         (lambda reader: reader.search("docs", vector=[]), "vector: got '0 numbers'"),
@@ -153,6 +164,46 @@ async def test_a_question_that_makes_no_sense_says_why(
 ) -> None:
     with pytest.raises(InvalidQuery, match=complaint):
         await ask(reader)
+
+
+async def test_a_filter_goes_on_from_page_to_page(store: SqlStore, reader: Reader) -> None:
+    await store.write([message(n, metadata=b'{"even":true}' if n % 2 == 0 else None) for n in range(7)])
+
+    first = await reader.messages(where={"even": True}, limit=3)
+    second = await reader.messages(where={"even": True}, limit=3, after=first.next)
+
+    assert [each.content for each in (*first, *second)] == ["text 0", "text 2", "text 4", "text 6"]
+
+
+async def test_a_filter_with_an_unknown_operator_is_no_filter(reader: Reader) -> None:
+    with pytest.raises(FilterError, match=r"unknown operator '\$like'; known are \$eq"):
+        await reader.messages(where={"a": {"$like": "x"}})
+
+
+async def test_what_has_expired_is_told_by_the_readers_clock(store: SqlStore) -> None:
+    times = iter([START_US + 9, START_US + 10])
+    reader = Reader.open(sql=store, clock=lambda: next(times))
+    await store.write([KeyValue(id_from_key("k"), START_US, bytes(16), "default", "k", b"1", START_US + 10)])
+
+    assert [await reader.value("k"), await reader.value("k")] == [1, None]
+
+
+async def test_without_a_clock_of_its_own_a_reader_goes_by_the_wall(store: SqlStore, reader: Reader) -> None:
+    await store.write([KeyValue(id_from_key("k"), START_US, bytes(16), "default", "old", b"1", START_US + 10)])
+    await store.write(
+        [KeyValue(id_from_key("l"), START_US, bytes(16), "default", "new", b"1", 250_000_000_000_000_000)]
+    )
+
+    assert [each.key for each in await reader.key_values()] == ["new"]
+
+
+async def test_a_cursor_leads_through_its_own_kind_only(store: SqlStore, reader: Reader) -> None:
+    await store.write([Task(id_from_key(f"t{n}"), START_US + n, bytes(15) + b"x", f"t{n}") for n in range(3)])
+    page = await reader.tasks(limit=1)
+
+    assert [each.id for each in await reader.tasks(after=page.next)] == ["t1", "t2"]
+    with pytest.raises(InvalidCursor, match="tasks oldest first, not contexts oldest first"):
+        await reader.contexts(after=page.next)
 
 
 async def test_a_search_gives_hits_best_first() -> None:
