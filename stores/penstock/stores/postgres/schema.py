@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from penstock.stores.errors import StoreUnavailable
@@ -28,6 +29,13 @@ async def migrate(pool: Pool, patience_s: float) -> None:
         if asyncio.get_running_loop().time() > deadline:
             raise StoreUnavailable(f"another process has been migrating the schema for {patience_s:g} s")
         await asyncio.sleep(_POLL_S)
+
+
+async def applied_migrations(connection: Any) -> Mapping[int, str]:
+    """Number and checksum of every migration; none in a database without our tables."""
+    if not await connection.fetchval(_SQL["has_schema_table"]):
+        return {}
+    return dict(await connection.fetch(_SQL["applied_migrations"]))
 
 
 def refuse_newer_schema(number: int) -> None:

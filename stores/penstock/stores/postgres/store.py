@@ -15,12 +15,15 @@ from penstock.stores.postgres import batch
 from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.deletions import Deletions
 from penstock.stores.postgres.filtering import compiled
+from penstock.stores.postgres.inspection import PostgresInspection
 from penstock.stores.postgres.pool import Pool
-from penstock.stores.postgres.schema import migrate, refuse_newer_schema
+from penstock.stores.postgres.schema import MIGRATIONS, refuse_newer_schema
+from penstock.stores.postgres.schema import migrate as bring_up_to_date
 from penstock.stores.postgres.settings import PostgresSettings, parse
 from penstock.stores.postgres.snapshot import Snapshot
 from penstock.stores.postgres.translation import translated
 from penstock.stores.questions import Question, Questions
+from penstock.stores.schemas import refuse_unfit
 from penstock.stores.sqlfiles import statements
 from penstock.wire.records import Record
 
@@ -34,7 +37,7 @@ def open_sql(url: str) -> PostgresStore:
     return PostgresStore(parse(url))
 
 
-class PostgresStore(SqlAnswers):
+class PostgresStore(PostgresInspection, SqlAnswers):
     """Messages, chunks, logs and state in one database. See `SqlStore`.
 
     The tables lie in the first schema of the role's `search_path`.
@@ -50,16 +53,20 @@ class PostgresStore(SqlAnswers):
         self._deletions = Deletions()
         self._schema_checked = False
 
-    async def setup(self) -> None:
+    async def setup(self, *, migrate: bool = True) -> None:
         """See `Store.setup`. The database itself must be there."""
+        if not migrate:
+            refuse_unfit((await self.schema()).found, MIGRATIONS)
+            return
         with translated(self._settings.where):
-            await migrate(self._pool, self._settings.timeout)
+            await bring_up_to_date(self._pool, self._settings.timeout)
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`."""
         rows = batch.sort(records, fence)
         copies = self._settings.statement_cache_size > 0
         with translated(self._settings.where):
+            await self._refuse_what_lacks(rows.records)
             return await self._pool.transact(
                 lambda connection: batch.apply(connection, rows, self._deletions, copies=copies)
             )

@@ -6,8 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from penstock.stores.contract import Capabilities, Fence, SqlReading
+from penstock.stores.schemas import refuse_unfit
+from penstock.stores.sqlite.inspection import SqliteInspection
 from penstock.stores.sqlite.reading import SqliteReading
+from penstock.stores.sqlite.schema import MIGRATIONS
 from penstock.stores.sqlite.settings import SqliteSettings, parse
+from penstock.stores.sqlite.upkeep import SqliteUpkeep
 from penstock.stores.sqlite.writer import Writer
 from penstock.wire.records import Record
 
@@ -21,7 +25,7 @@ def open_sql(url: str) -> SqliteStore:
     return SqliteStore(parse(url))
 
 
-class SqliteStore(SqliteReading):
+class SqliteStore(SqliteInspection, SqliteUpkeep):
     """Messages, chunks and logs in one file. See `SqlStore`.
 
     One process should open a file once for writing: its calls then share commits.
@@ -33,9 +37,12 @@ class SqliteStore(SqliteReading):
         super().__init__(settings)
         self._writer = Writer(settings)
 
-    async def setup(self) -> None:
-        """See `Store.setup`. Creates the file, and its folder."""
-        await self._writer.setup()
+    async def setup(self, *, migrate: bool = True) -> None:
+        """See `Store.setup`. Creates the file, and its folder, where it may migrate."""
+        if migrate:
+            await self._writer.setup()
+        else:
+            refuse_unfit((await self.schema()).found, MIGRATIONS)
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`. Calls that wait for the file at the same time share a commit, not a fate."""

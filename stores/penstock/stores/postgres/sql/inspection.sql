@@ -7,16 +7,16 @@ SHOW server_version;
 
 -- name: count_records
 SELECT
-    (SELECT count(*) FROM (SELECT FROM messages LIMIT $1) AS some),
-    (SELECT count(*) FROM (SELECT FROM sessions LIMIT $1) AS some),
-    (SELECT count(*) FROM (SELECT FROM logs LIMIT $1) AS some);
+    (SELECT count(*) FROM (SELECT FROM messages LIMIT $1) AS few),
+    (SELECT count(*) FROM (SELECT FROM sessions LIMIT $1) AS few),
+    (SELECT count(*) FROM (SELECT FROM logs LIMIT $1) AS few);
 
 -- name: count_state
 SELECT
-    (SELECT count(*) FROM (SELECT FROM tasks LIMIT $1) AS some),
-    (SELECT count(*) FROM (SELECT FROM agent_states LIMIT $1) AS some),
-    (SELECT count(*) FROM (SELECT FROM contexts LIMIT $1) AS some),
-    (SELECT count(*) FROM (SELECT FROM key_values LIMIT $1) AS some);
+    (SELECT count(*) FROM (SELECT FROM tasks LIMIT $1) AS few),
+    (SELECT count(*) FROM (SELECT FROM agent_states LIMIT $1) AS few),
+    (SELECT count(*) FROM (SELECT FROM contexts LIMIT $1) AS few),
+    (SELECT count(*) FROM (SELECT FROM key_values LIMIT $1) AS few);
 
 -- The planner's own estimates: rows of a page when it was analysed last, by the pages that there are now. It knows every
 -- partition, and tables that were never analysed.

@@ -1,0 +1,163 @@
+"""Stores used without a queue: the contract on every backend, and what only a database has."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from penstock.direct import DirectStore, open_store
+from penstock.stores import BadStoreURL
+from penstock.stores.errors import MissingExtra
+from penstock.stores.health import CHECK_TIMEOUT_S, NotWell, examined
+from tests.conformance.direct_contract import DirectContract
+from tests.conformance.postgres_server import Schema
+from tests.conformance.sqlite_file import execute
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[DirectStore]:
+    async with open_store(url) as opened:
+        yield opened
+
+
+class TestMemory(DirectContract):
+    @pytest.fixture
+    def url(self) -> str:
+        return "memory://"
+
+    async def test_there_is_no_engine(self, store: DirectStore) -> None:
+        with pytest.raises(BadStoreURL, match="no database"):
+            store.engine()
+
+
+class OnDisk(DirectContract):
+    """What both databases have."""
+
+    async def test_an_engine_reads_what_was_stored(self, store: DirectStore) -> None:
+        await store.message(session_id="s", role="user", content="Hello")
+
+        assert store.engine() is store.engine()
+        async with store.engine().connect() as connection:
+            found = await connection.execute(text("SELECT content FROM messages WHERE role = :role"), {"role": "user"})
+            assert found.scalars().all() == ["Hello"]
+
+    async def test_an_engine_keeps_tables_of_its_own_beside_ours(self, store: DirectStore) -> None:
+        async with store.engine().begin() as connection:
+            await connection.execute(text("CREATE TABLE mine (n INTEGER)"))
+            await connection.execute(text("INSERT INTO mine VALUES (7)"))
+
+        await store.log(level="info", event="seen")
+        async with store.engine().connect() as connection:
+            assert (await connection.execute(text("SELECT n FROM mine"))).scalar_one() == 7
+
+    async def test_without_sqlalchemy_the_extra_is_named(
+        self, store: DirectStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "sqlalchemy.engine", None)
+
+        with pytest.raises(MissingExtra, match=r"penstock\[sqlalchemy\]"):
+            store.engine()
+
+
+class TestSqlite(OnDisk):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/p.db"
+
+    async def test_every_check_has_its_name(self, store: DirectStore) -> None:
+        checks = (await store.health()).checks
+
+        assert [check.name for check in checks] == ["answers", "schema", "writable", "disk", "log"]
+
+    async def test_a_file_that_another_writer_holds_is_not_writable(self, tmp_path: Path) -> None:
+        path = tmp_path / "p.db"
+        async with open_store(f"sqlite:///{path}?busy_timeout_ms=20") as store:
+            async with store.engine().connect() as other:
+                await other.execute(text("BEGIN IMMEDIATE"))
+                health = await store.health()
+                await other.rollback()
+            after = await store.health()
+
+        assert [check.name for check in health.checks if not check.healthy] == ["writable"]
+        assert "locked" in health.checks[2].detail
+        assert after.healthy
+
+    async def test_a_file_that_is_gone_is_told_and_raises_nothing(self, tmp_path: Path) -> None:
+        path = tmp_path / "p.db"
+        async with open_store(f"sqlite:///{path}") as store:
+            path.unlink()
+            health = await store.health()
+
+        assert not health.healthy
+        assert "not there" in next(check.detail for check in health.checks if check.name == "writable")
+
+    async def test_a_schema_that_is_behind_is_told_and_still_well(self, store: DirectStore, tmp_path: Path) -> None:
+        execute(tmp_path / "p.db", "DELETE FROM schema_migrations WHERE number = 2")
+        schema = (await store.health()).checks[1]
+
+        assert schema.healthy
+        assert "version 1 of 2; run `penstock migrate`" in schema.detail
+
+
+class TestPostgres(OnDisk):
+    @pytest.fixture
+    def url(self, schema: Schema) -> str:
+        return schema.url
+
+    async def test_every_check_has_its_name(self, store: DirectStore) -> None:
+        checks = (await store.health()).checks
+
+        assert [check.name for check in checks] == ["answers", "schema", "writable", "pool"]
+        assert "0 of 4 connections in use" in checks[3].detail
+
+    async def test_a_database_that_only_reads_is_not_writable(self, schema: Schema) -> None:
+        async with open_store(schema.url):
+            pass
+        url = schema.url.replace("-csearch_path", "-cdefault_transaction_read_only%3Don%20-csearch_path")
+        store = open_store(url)
+        store._opened_at = 0.0  # setting up would write
+        health = await store.health()
+        await store.close()
+
+        assert [check.name for check in health.checks if not check.healthy] == ["writable"]
+        assert "read-only" in health.checks[2].detail
+
+    async def test_a_large_table_is_estimated_and_not_counted(self, store: DirectStore, schema: Schema) -> None:
+        schema.execute(
+            """INSERT INTO sessions
+            SELECT 's' || n, NULL, NULL, 1, now(), now(), gen_random_uuid() FROM generate_series(1, 20000) AS n""",
+            "ANALYZE sessions",
+        )
+        totals = await store.totals()
+
+        assert not totals.exact
+        assert 19_000 < totals.sessions < 21_000
+        assert totals.messages == 0
+
+
+# A check by itself
+
+
+async def test_a_check_that_hangs_or_breaks_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.stores.health.CHECK_TIMEOUT_S", 0.01)
+
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def broken() -> str:
+        raise RuntimeError("boom")
+
+    async def ill() -> str:
+        raise NotWell("too full")
+
+    health = await examined({"hang": hang, "broken": broken, "ill": ill})
+
+    assert CHECK_TIMEOUT_S == 5
+    assert not health.healthy
+    assert [check.detail for check in health.checks] == ["no answer within 0.01 s", "RuntimeError: boom", "too full"]
