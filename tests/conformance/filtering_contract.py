@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.query import FilterError, Reader
 from penstock.stores.contract import SqlStore
-from penstock.stores.filters import parse
+from penstock.stores.filters import MAX_ITEMS, parse
 from penstock.stores.predicate import predicate
 from tests.conformance.filter_strategies import wild_filters, wild_objects
 from tests.conformance.sql_records import START_US, Backend, log, message
@@ -81,6 +81,22 @@ class FilteringConformance:
         assert [each.content for each in (*first, *second)] == ["text 1", "text 5", "text 7", "text 11"]
         assert second.next is None
         assert await reader.count_messages("s1", where=tech) == 4
+
+    async def test_the_largest_filter_stands_beside_every_other_one(self, store: SqlStore) -> None:
+        names = ["user_id", "platform", "channel_id", "thread_id", "bot_user_id"]
+        names += ["engine_session_id", "provider_session_id", "provider_type"]
+        given = {name: name for name in names}
+        await store.write([message(n, message_type="t", metadata=b'{"f%d":%d}' % (n, n), **given) for n in (1, 5_000)])
+        where = {
+            "$and": [{"$not": {f"f{n}": {"$in": [n, str(n), True]}}} for n in range(MAX_ITEMS)],
+            "$or": [{f"g{n}": {"$exists": False}} for n in range(MAX_ITEMS)],
+        }
+        times = {"since": START_US, "until": START_US + 9_000, "message_types": ["t"], "role": ["user", "tool"]}
+        asked: dict[str, Any] = {**given, **times, "where": where}
+
+        found = await Reader.open(sql=store).messages("s", **asked)
+
+        assert [each.content for each in found] == ["text 5000"]
 
     @pytest.mark.parametrize(
         ("where", "complaint"),

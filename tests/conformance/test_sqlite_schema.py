@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from penstock.stores import BadStoreURL, StoreRejected
-from penstock.stores.queries import MessageQuery, Position
+from penstock.stores import BadStoreURL, StoreRejected, filters
+from penstock.stores.queries import KeyValueQuery, LogQuery, MessageQuery, Position
+from penstock.stores.questions import Query
 from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.stores.sqlite.reading import _bound
 from penstock.stores.sqlite.settings import parse
 from tests.conformance.questions_asked import asked
-from tests.conformance.sql_records import START_US, message
+from tests.conformance.sql_records import START_US, log, message
 from tests.conformance.sqlite_file import execute
+from tests.conformance.state_records import key_value
 
 
 async def test_a_newer_schema_is_refused_with_both_numbers(store: SqliteStore, path: Path) -> None:
@@ -59,11 +61,29 @@ def _is_a_walk_through_a_table(step: str) -> bool:
     )
 
 
-async def test_pages_of_a_session_read_its_index_only_as_far_as_needed(store: SqliteStore, path: Path) -> None:
-    await store.write([message(number, f"s{number % 2}") for number in range(2_000)])
-    question = store._questions.page(
-        "message", MessageQuery(session_id="s1", limit=10, after=Position(START_US + 901, b""))
+_MIDDLE = Position(START_US + 901, b"")
+
+
+@pytest.mark.parametrize(
+    ("subject", "query"),
+    [
+        ("message", MessageQuery(session_id="s1", limit=10, after=_MIDDLE)),
+        ("message", MessageQuery(where=filters.parse({"odd": True}), limit=10, after=_MIDDLE)),
+        ("log", LogQuery(min_level=30, limit=10)),
+        ("log", LogQuery(level=40, ascending=False, limit=10)),
+        ("key_value", KeyValueQuery(now_us=START_US, namespace="n", prefix="key 1", limit=2_000)),
+    ],
+    ids=str,
+)
+async def test_a_page_reads_an_index_only_as_far_as_needed(
+    store: SqliteStore, path: Path, subject: str, query: Query
+) -> None:
+    await store.write(
+        [message(n, f"s{n % 2}", metadata=b'{"odd":%s}' % (b"true" if n % 2 else b"false")) for n in range(2_000)]
     )
+    await store.write([log(n, level=40 if 1_000 <= n < 1_010 else 20) for n in range(2_000)])
+    await store.write([key_value(n, f"key {n % 2} {n}" if n < 20 else f"later {n}") for n in range(2_000)])
+    question = store._questions.page(subject, query)
 
     with closing(sqlite3.connect(path)) as connection:
         steps = 0
