@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.query import AgentStatistics, Page, Reader, StoredKeyValue
+from penstock.query import Page, Reader
 from penstock.stores.contract import SqlStore
+from penstock.stores.rows import AgentStatistics, StoredKeyValue
 from penstock.wire.ids import from_us
 from tests.conformance.sql_records import START_US, Backend, log
 from tests.conformance.state_records import agent_state, context, deleted, key_value, task, task_status

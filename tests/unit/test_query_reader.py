@@ -249,8 +249,8 @@ async def test_the_environment_names_the_stores() -> None:
 
 def test_the_public_names_of_reading_are_these() -> None:
     assert penstock.query.__all__ == [
-        "AgentStatistics", "FilterError", "Hit", "InvalidCursor", "InvalidQuery", "Page", "Reader", "Session",
-        "StoredAgentState", "StoredContext", "StoredKeyValue", "StoredLog", "StoredMessage", "StoredTask",
+        "FilterError", "Hit", "InvalidCursor", "InvalidQuery", "Page", "Reader", "Session", "StoredLog",
+        "StoredMessage",
     ]  # fmt: skip
     assert penstock.stores.__all__ == [
         "BadStoreURL", "DimensionMismatch", "Fence", "StaleOwner", "StoreError", "StoreRejected", "StoreUnavailable",

@@ -1,22 +1,14 @@
-"""The read library: what was stored, asked for beside the queue and without it."""
+"""The read library: what was stored, asked for beside the queue and without it.
+
+The classes of all answers are in `penstock.stores.rows`.
+"""
 
 from penstock.query.page import InvalidCursor, InvalidQuery, Page
 from penstock.query.reader import Reader
 from penstock.stores.filters import FilterError
-from penstock.stores.rows import (
-    AgentStatistics,
-    Hit,
-    Session,
-    StoredAgentState,
-    StoredContext,
-    StoredKeyValue,
-    StoredLog,
-    StoredMessage,
-    StoredTask,
-)
+from penstock.stores.rows import Hit, Session, StoredLog, StoredMessage
 
 __all__ = [
-    "AgentStatistics",
     "FilterError",
     "Hit",
     "InvalidCursor",
@@ -24,10 +16,6 @@ __all__ = [
     "Page",
     "Reader",
     "Session",
-    "StoredAgentState",
-    "StoredContext",
-    "StoredKeyValue",
     "StoredLog",
     "StoredMessage",
-    "StoredTask",
 ]
