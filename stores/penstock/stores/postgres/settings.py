@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from penstock.stores.errors import BadStoreURL
+from penstock.stores.postgres.periods import PERIODS
 
 _SCHEMES = ("postgresql", "postgres")
 
@@ -36,6 +37,10 @@ class PostgresSettings:
     """Seconds to wait for a new connection."""
     statement_cache_size: int = 100
     """Prepared statements kept by each connection. 0 behind a PgBouncer that pools transactions."""
+    level: int = 1
+    """2 keeps messages and logs in partitions by time. A database that is at level 2 stays there."""
+    period: str = "month"
+    """What one partition holds at level 2: `day`, `week` or `month`. Another one holds for partitions made later."""
 
     def __post_init__(self) -> None:
         for name in ("pool_max", "timeout", "connect_timeout"):
@@ -45,6 +50,10 @@ class PostgresSettings:
             raise BadStoreURL(f"pool_min is {self.pool_min}; 0 to pool_max ({self.pool_max}) is accepted")
         if not 0 <= self.statement_cache_size < 2**31:
             raise BadStoreURL(f"statement_cache_size is {self.statement_cache_size}; 0 to {2**31 - 1} is accepted")
+        if self.level not in (1, 2):
+            raise BadStoreURL(f"level is {self.level}; 1 (plain tables) and 2 (tables in partitions) are accepted")
+        if self.period not in PERIODS:
+            raise BadStoreURL(f"period is {self.period!r}; {', '.join(PERIODS)} are accepted")
 
 
 def parse(url: str) -> PostgresSettings:
@@ -69,13 +78,13 @@ def parse(url: str) -> PostgresSettings:
 
 
 def _options(query: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Ours as numbers, and libpq's as they are."""
+    """Ours as what they stand for, and libpq's as they are."""
     known = [each.name for each in fields(PostgresSettings) if each.name not in ("dsn", "where")]
     ours: dict[str, Any] = {}
     libpq: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in known:
-            ours[name] = _number(name, value)
+            ours[name] = value if name == "period" else _number(name, value)
         elif name in _LIBPQ:
             libpq[name] = value
         else:

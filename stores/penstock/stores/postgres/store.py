@@ -11,7 +11,7 @@ import asyncpg
 from penstock.stores.answers import SqlAnswers
 from penstock.stores.contract import Capabilities, Fence, SqlReading
 from penstock.stores.errors import StoreUnavailable
-from penstock.stores.postgres import batch
+from penstock.stores.postgres import batch, partitions
 from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.deletions import Deletions
 from penstock.stores.postgres.filtering import compiled
@@ -52,6 +52,7 @@ class PostgresStore(PostgresInspection, SqlAnswers):
         self._pool = Pool(settings)
         self._deletions = Deletions()
         self._schema_checked = False
+        self._is_set_up = False
 
     async def setup(self, *, migrate: bool = True) -> None:
         """See `Store.setup`. The database itself must be there."""
@@ -59,7 +60,9 @@ class PostgresStore(PostgresInspection, SqlAnswers):
             refuse_unfit((await self.schema()).found, MIGRATIONS)
             return
         with translated(self._settings.where):
-            await bring_up_to_date(self._pool, self._settings.timeout)
+            await bring_up_to_date(self._pool, self._settings)
+            await partitions.open_at_level(self._pool, self._settings, tell=not self._is_set_up)
+        self._is_set_up = True
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`."""
@@ -70,6 +73,32 @@ class PostgresStore(PostgresInspection, SqlAnswers):
             return await self._pool.transact(
                 lambda connection: batch.apply(connection, rows, self._deletions, copies=copies)
             )
+
+    async def keep_partitions(self, now_us: int) -> partitions.Partitions:
+        """Make the partitions of *now_us* and of the two periods after it, and look for rows outside of all.
+
+        Does nothing at level 1. May be repeated, and by several processes at once. Such rows are also told in the log.
+
+        Raises:
+            StoreUnavailable: A table is held by others; call again later.
+            ValueError: *now_us* is no time of the years 1970 to 9997.
+        """
+        with translated(self._settings.where):
+            return await partitions.keep(self._pool, self._settings, now_us)
+
+    async def drop_before(self, table: partitions.Table, before_us: int) -> partitions.Dropped:
+        """Remove from *table* what was created before *before_us*, and nothing that is younger.
+
+        At level 2 whole partitions go once their period is over by then; rows of the default partition, and at level 1
+        all, are deleted in slices of 5,000, each a transaction. Sessions go on counting the messages that are gone.
+        What is removed and comes again, from a queue or a dead letter, is stored again. May be repeated.
+
+        Raises:
+            StoreUnavailable: A table is held by others; what is gone is gone, call again later for the rest.
+            ValueError: *before_us* lies ahead of the server's clock.
+        """
+        with translated(self._settings.where):
+            return await partitions.drop(self._pool, self._settings, table, before_us)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[SqlReading]:

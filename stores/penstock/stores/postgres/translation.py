@@ -20,6 +20,7 @@ _REFUSALS = {
 _DATATYPE_MISMATCH = "42804"
 _MISSING = {"42P01", "42703", "3F000"}
 _COLLISIONS = {"40001", "40P01"}
+_CHECK_VIOLATION = "23514"
 
 
 class Collision(StoreUnavailable):
@@ -27,8 +28,18 @@ class Collision(StoreUnavailable):
 
 
 def is_collision(exc: BaseException) -> bool:
-    """Whether *exc* is a deadlock, a serialisation failure or a `Collision` of our own."""
-    return isinstance(exc, Collision) or (isinstance(exc, asyncpg.PostgresError) and exc.sqlstate in _COLLISIONS)
+    """Whether *exc* is a deadlock, a serialisation failure, a partition that came in between or a `Collision`."""
+    if isinstance(exc, asyncpg.PostgresError):
+        return exc.sqlstate in _COLLISIONS or _is_of_no_partition(exc)
+    return isinstance(exc, Collision)
+
+
+def _is_of_no_partition(exc: asyncpg.PostgresError) -> bool:
+    """Whether a row met another partition than the one that it was meant for, which one made meanwhile can do.
+
+    The server calls it a violated check, but names no constraint.
+    """
+    return bool(exc.sqlstate == _CHECK_VIOLATION and not exc.constraint_name)
 
 
 @contextmanager
@@ -56,7 +67,7 @@ def _store_error(exc: asyncpg.PostgresError, where: str) -> StoreError:
     state: str | None = exc.sqlstate
     if state is None or isinstance(exc, asyncpg.DataError):  # also the driver's own, which never asked the server
         return StoreRejected(_refusal(exc))
-    if state[:2] in _REFUSALS or state == _DATATYPE_MISMATCH:
+    if (state[:2] in _REFUSALS and not _is_of_no_partition(exc)) or state == _DATATYPE_MISMATCH:
         return StoreRejected(_refusal(exc))
     if state in _MISSING:
         return StoreUnavailable(f"{where}: {_message(exc)}; the schema is not the one expected (`setup()` makes it)")
