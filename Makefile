@@ -24,7 +24,7 @@ demo: $(VENV)/all.stamp ## Agents stream conversations through a real queue into
 	@$(BIN)/penstock demo $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## Run every benchmark, write benchmarks/results.md (3 minutes)
+bench: $(VENV)/dev.stamp ## Run every benchmark, write benchmarks/results.md (4 minutes)
 	@$(BIN)/python -m benchmarks
 
 # -- check it -----------------------------------------------------------------------------------
