@@ -192,10 +192,19 @@ def _literal(value: object) -> str:
 @pytest.mark.parametrize(
     ("url", "complaint"),
     [
-        ("postgresql://ada:secret@h/db?pool=3", "no option 'pool'; known are pool_min, pool_max, timeout"),
+        (
+            "postgresql://ada:secret@h/db?pool=3",
+            "no option 'pool'; known are pool_min, pool_max, pool_recycle_s, pool_pre_ping, timeout",
+        ),
         ("postgresql://ada:secret@h/db?pool_max=many", "a whole number"),
         ("postgresql://ada:secret@h/db?pool_max=0", "1 to"),
         ("postgresql://ada:secret@h/db?pool_min=5", "0 to pool_max"),
+        ("postgresql://ada:secret@h/db?pool_recycle_s=-1", "0 to"),
+        ("postgresql://ada:secret@h/db?pool_pre_ping=perhaps", "true or false"),
+        ("postgresql://ada:secret@h/db?pool_size=0", "a pool without a limit is not offered"),
+        ("postgresql://ada:secret@h/db?max_overflow=-1", "a pool without a limit is not offered"),
+        ("postgresql://ada:secret@h/db?pool_max=3&pool_size=5", "pool_max is given twice, also as pool_size"),
+        ("postgresql://ada:secret@h/db?pool_recycle=many", "a whole number"),
         ("postgresql://ada:secret@h/db?timeout=0", "1 to"),
         ("postgresql://ada:secret@h/db?statement_cache_size=-1", "0 to"),
         ("postgresql://ada:secret@[h/db", "no URL of a PostgreSQL server"),

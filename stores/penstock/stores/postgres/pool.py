@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import asyncpg
@@ -13,14 +14,23 @@ import asyncpg
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.postgres.codecs import use_record_types
 from penstock.stores.postgres.settings import PostgresSettings
-from penstock.stores.postgres.translation import Collision, is_collision
+from penstock.stores.postgres.translation import Collision, is_collision, is_lost
+from penstock.stores.sqlfiles import statements
 from penstock.wire.backoff import next_delay_s
 
 _Result = TypeVar("_Result")
 
+_SQL = statements("penstock.stores.postgres")
+
+_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What the driver raises."""
+
 _TRIES = 8
 _BASE_MS, _CAP_MS = 10, 500
 """The back-off between tries. A deadlock was found after the server's `deadlock_timeout`, 1 s by default."""
+
+_IDLE_S = 1
+"""From then on a connection is asked whether it lives. One in use is told apart by its first statement, at no cost."""
 
 
 class Pool:
@@ -50,9 +60,13 @@ class Pool:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """A connection outside of a transaction."""
-        pool = self._pool or await self._open()
-        async with pool.acquire(timeout=self._settings.timeout) as connection:
+        async with self._answering(_nothing) as (connection, _):
             yield connection
+
+    async def ask(self, read: Callable[[Any], Awaitable[_Result]]) -> _Result:
+        """The answer of *read* to a connection, outside of a transaction; of another one where the first has died."""
+        async with self._answering(read) as (_, answer):
+            return answer
 
     def connections(self) -> tuple[int, int]:
         """How many are open, and how many of them idle."""
@@ -67,8 +81,47 @@ class Pool:
                 await pool.close()
 
     async def _transact_once(self, work: Callable[[Any], Awaitable[_Result]]) -> _Result:
-        async with self.connection() as connection, connection.transaction():
+        transaction = AsyncExitStack()  # ends within the connection that it was begun on
+        begun = self._answering(lambda connection: transaction.enter_async_context(connection.transaction()))
+        async with begun as (connection, _), transaction:
             return await work(connection)
+
+    @asynccontextmanager
+    async def _answering(self, first: Callable[[Any], Awaitable[_Result]]) -> AsyncIterator[tuple[Any, _Result]]:
+        """A connection with its answer to *first*, which may be asked again: dead ones are replaced, unseen by all.
+
+        All that lay idle may be dead, as after a restart of the server; the one that is opened then tells the truth.
+        """
+        pool = self._pool or await self._open()
+        for may_be_dead in [True] * self._settings.pool_max + [False]:
+            async with pool.acquire(timeout=self._settings.timeout) as connection:
+                if may_be_dead and not await self._is_fit(connection):
+                    continue
+                connection.is_used()
+                try:
+                    answer = await first(connection)
+                except _ERRORS as exc:
+                    if not may_be_dead or not is_lost(exc):
+                        raise
+                    _terminate(connection)
+                    continue
+                yield connection, answer
+                return
+
+    async def _is_fit(self, connection: Any) -> bool:
+        """Whether *connection* may be used; it is closed otherwise."""
+        settings = self._settings
+        if settings.pool_recycle_s and connection.age_s() > settings.pool_recycle_s:
+            await connection.close(timeout=settings.connect_timeout)
+            return False
+        if not settings.pool_pre_ping or connection.idle_s() < _IDLE_S:
+            return True
+        try:
+            await connection.execute(_SQL["ping"], timeout=settings.connect_timeout)
+        except _ERRORS:
+            _terminate(connection)
+            return False
+        return True
 
     async def _open(self) -> Any:
         async with self._opening:
@@ -87,9 +140,38 @@ class Pool:
             timeout=settings.connect_timeout,
             command_timeout=settings.timeout,
             statement_cache_size=settings.statement_cache_size,
+            connection_class=_Connection,
             init=use_record_types,
             reset=_leave_as_it_is,
         )
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg tells no types
+    """One that knows how long it has been open, and how long ago it was used."""
+
+    __slots__ = ("_opened_at", "_used_at")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._opened_at = self._used_at = time.monotonic()
+
+    def is_used(self) -> None:
+        self._used_at = time.monotonic()
+
+    def idle_s(self) -> float:
+        return time.monotonic() - self._used_at
+
+    def age_s(self) -> float:
+        return time.monotonic() - self._opened_at
+
+
+def _terminate(connection: Any) -> None:
+    with suppress(asyncpg.InterfaceError):  # it has noticed by itself, and left the pool
+        connection.terminate()
+
+
+async def _nothing(connection: Any) -> None:
+    """To begin with."""
 
 
 async def _leave_as_it_is(connection: Any) -> None:

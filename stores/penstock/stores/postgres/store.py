@@ -124,12 +124,15 @@ class PostgresStore(PostgresInspection, SqlAnswers):
 
     async def _ask(self, question: Question) -> Sequence[Any]:
         sql, values = numbered(question)
+
+        async def read(connection: Any) -> Sequence[Any]:
+            if not self._schema_checked:
+                await self._check_schema(connection)
+            rows: Sequence[Any] = await connection.fetch(sql, *values)
+            return rows
+
         with translated(self._settings.where):
-            async with self._pool.connection() as connection:
-                if not self._schema_checked:
-                    await self._check_schema(connection)
-                rows: Sequence[Any] = await connection.fetch(sql, *values)
-                return rows
+            return await self._pool.ask(read)
 
     async def _check_schema(self, connection: Any) -> None:
         try:

@@ -20,6 +20,8 @@ _REFUSALS = {
 _DATATYPE_MISMATCH = "42804"
 _MISSING = {"42P01", "42703", "3F000"}
 _COLLISIONS = {"40001", "40P01"}
+_ENDED = {"57P01", "57P02", "57P05"}
+"""An administrator, a crash of the server or its limit for idle sessions has ended the connection."""
 _CHECK_VIOLATION = "23514"
 
 
@@ -40,6 +42,17 @@ def _is_of_no_partition(exc: asyncpg.PostgresError) -> bool:
     The server calls it a violated check, but names no constraint.
     """
     return bool(exc.sqlstate == _CHECK_VIOLATION and not exc.constraint_name)
+
+
+def is_lost(exc: BaseException) -> bool:
+    """Whether *exc* tells that the connection has ended, not what became of a statement."""
+    if isinstance(exc, asyncpg.PostgresError):
+        state = exc.sqlstate or ""
+        return state.startswith("08") or state in _ENDED
+    if isinstance(exc, asyncpg.InterfaceError):
+        return not isinstance(exc, ValueError)  # a value that cannot be encoded
+    # The driver is in a state that it does not know after it was told of the end while it lay idle.
+    return isinstance(exc, ConnectionError | asyncpg.InternalClientError)
 
 
 @contextmanager

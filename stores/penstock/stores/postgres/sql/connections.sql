@@ -1,0 +1,4 @@
+-- Connections of the pool.
+
+-- name: ping
+SELECT 1;
