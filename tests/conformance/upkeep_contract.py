@@ -35,8 +35,11 @@ _NUMBERS = st.integers(0, 20)
 
 
 def _expiring(number: int, by: int) -> list[Record]:
-    fields = {"expires_at_us": START_US + by}
-    return [context(number, f"c{number % 5}", **fields), key_value(number, f"k{number % 5}", **fields)]
+    at_us = START_US + by
+    return [
+        context(number, f"c{number % 5}", expires_at_us=at_us),
+        key_value(number, f"k{number % 5}", expires_at_us=at_us),
+    ]
 
 
 def _task(number: int, status: str) -> list[Record]:
@@ -87,7 +90,7 @@ class UpkeepConformance:
         assert found.data == {"save": 6}
 
     async def test_a_deletion_that_would_expire_stays_one(self, backend: Backend) -> None:
-        tombstone = deleted(5, context(0))._replace(expires_at_us=START_US + 7)
+        tombstone = context(5, data=None, deleted_at_us=START_US + 5, expires_at_us=START_US + 7)
         await backend.store.write([tombstone])
 
         assert await all_removed(backend.store, "contexts", START_US + 10) == 1
@@ -118,7 +121,7 @@ class UpkeepConformance:
     async def test_finished_tasks_go_by_their_last_change(self, backend: Backend) -> None:
         done = [task(number, f"t{number}", status=status) for number, status in enumerate(FINISHED)]
         going_on = task(0, "running", status="running")
-        late = [task(0, "late"), task_status(9, "completed", "late")]
+        late: list[Record] = [task(0, "late"), task_status(9, "completed", "late")]
         await backend.store.write([*done, going_on, *late])
 
         assert await backend.store.count_due("tasks", START_US + 9) == 3

@@ -283,6 +283,16 @@ class Queue:
         with self.scripts.translated():
             return [text_of(one) for one in await self.client.zrangebyscore(self.keys.workers(), _now_ms(), "+inf")]
 
+    async def claim_upkeep(self, worker_id: str, ttl_ms: int) -> bool:
+        """Whether it is this worker's turn at upkeep. For *ttl_ms* it is then nobody else's.
+
+        Raises:
+            QueueUnavailable: No answer; it may be nobody's turn for *ttl_ms*.
+            QueueFull: The server takes no writes.
+        """
+        with self.scripts.translated():
+            return bool(await self.client.set(self.keys.upkeep(), worker_id, nx=True, px=ttl_ms))
+
     # -- everybody's ----------------------------------------------------------------------------
 
     async def counts(self) -> dict[Partition, Counts]:

@@ -37,6 +37,11 @@ class Fleet:
         """How many partitions of each lane this worker may hold at once. By lane, since one is often the busy one."""
         return math.ceil(self._queue.partitions / self._alive) + 1
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether this worker holds any partition."""
+        return any(self._held.values())
+
     @contextlib.contextmanager
     def taking(self, lane: str) -> Iterator[None]:
         """Hold one partition of *lane* more.

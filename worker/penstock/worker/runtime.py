@@ -41,6 +41,7 @@ from penstock.worker.logs import configure
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
 from penstock.worker.sweeper import forgotten
+from penstock.worker.upkeep import Caretaker
 
 _log = structlog.get_logger("penstock.worker")
 
@@ -107,13 +108,18 @@ class Foreman:
     async def _start(self, ctx: dict[Any, Any]) -> None:
         configure(self._config)
         self._arq = ctx["redis"]
+        stores = Stores(self._config)
+        await stores.refuse_unfit_schema()
         queue = Queue(self._config.redis_url, self._config.namespace)
         await queue.open(self._config.partitions)
         fleet = Fleet(queue, self._worker_id)
-        self._site = Site(config=self._config, queue=queue, stores=Stores(self._config), fleet=fleet)
+        self._site = Site(config=self._config, queue=queue, stores=stores, fleet=fleet)
         await fleet.beat()
         await self._sweep(ctx)
-        beside = (fleet.keep_beating, self._answer_bell, FullServerDrains(self._site, _tell).keep_watch)
+        beside = [fleet.keep_beating, self._answer_bell, FullServerDrains(self._site, _tell).keep_watch]
+        if self._config.upkeep_every_s:
+            # No cron job of arq's: its table knows no periods, and a full queue server takes no jobs.
+            beside.append(Caretaker(self._site).keep_up)
         self._tasks = [asyncio.create_task(_kept_alive(each)) for each in beside]
         worker = _running_worker()
         if worker.burst:

@@ -18,7 +18,10 @@ _AT_LEAST_ONE = (
     "backoff_base_ms",
     "stream_timeout_ms",
     "stream_open_max",
+    "tombstone_days",
 )
+
+_NOT_NEGATIVE = ("upkeep_every_s", "retain_messages_days", "retain_logs_days", "retain_tasks_days")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,10 @@ class WorkerConfig:
 
     vector_url: str = "lancedb:///./vectors"
     """Where embeddings end."""
+
+    migrate: bool = True
+    """Bring the SQL store's schema up to date at the start. False leaves that to `penstock migrate`: a schema of the
+    release before will do until then, but what it has no place for waits."""
 
     lease_ms: int = 10_000
     """A worker that dies is replaced after this long."""
@@ -84,6 +91,21 @@ class WorkerConfig:
     """Who applies it: the worker before it stores, or the producer before it sends. The text of streams, which is whole
     at the worker alone, is left to the worker in any case."""
 
+    upkeep_every_s: int = 60
+    """How often one worker of all removes what has expired or is past its time. 0: never; `penstock upkeep` does it."""
+
+    tombstone_days: int = 7
+    """What was deleted, or has expired, does not come back with an older record for this long."""
+
+    retain_messages_days: int = 0
+    """Messages older than this are removed, and sessions without any. 0: kept for ever."""
+
+    retain_logs_days: int = 0
+    """Log events older than this are removed. 0: kept for ever."""
+
+    retain_tasks_days: int = 0
+    """Tasks that are completed, failed or cancelled are removed this long after their last change. 0: kept for ever."""
+
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto` is console on a terminal, else JSON."""
 
@@ -95,6 +117,14 @@ class WorkerConfig:
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise InvalidSetting(f"{name} is {getattr(self, name)}; 0 or more is needed")
+        if 0 < self.retain_tasks_days < self.tombstone_days:
+            raise InvalidSetting(
+                f"retain_tasks_days ({self.retain_tasks_days}) must be 0 or not below tombstone_days "
+                f"({self.tombstone_days}), or an older record brings back a task that is gone"
+            )
         if self.drain_linger_ms >= self.lease_ms:
             raise InvalidSetting(
                 f"drain_linger_ms ({self.drain_linger_ms}) must be below lease_ms ({self.lease_ms}), "

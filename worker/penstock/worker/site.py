@@ -7,14 +7,22 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from penstock.stores.contract import Fence, Store
+import structlog
+
+from penstock.stores.contract import Fence, SqlStore, Store
+from penstock.stores.errors import SchemaTooOld, StoreRejected, StoreUnavailable
 from penstock.stores.registry import sql_store, vector_store
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.worker.fleet import Fleet
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.sifting import Sieve
+
+_AnyStore = TypeVar("_AnyStore", bound=Store)
+
+_log = structlog.get_logger("penstock.worker")
 
 
 def wall_clock_ms() -> int:
@@ -28,17 +36,42 @@ class Stores:
     def __init__(self, config: WorkerConfig) -> None:
         self._sql = sql_store(config.sql_url)
         self._vectors = vector_store(config.vector_url)
+        self._migrate = config.migrate
         self._setups: dict[Store, asyncio.Task[None]] = {}
 
     async def of(self, lane: str) -> Store:
         """The store of *lane*, ready to be written to. Raises as `Store.setup` does."""
-        store: Store = self._vectors if lane == "embeddings" else self._sql
+        return await self._ready(self._vectors if lane == "embeddings" else self._sql)
+
+    async def sql(self) -> SqlStore:
+        """The store of all lanes but the embeddings', ready. Raises as `Store.setup` does."""
+        return await self._ready(self._sql)
+
+    async def _ready(self, store: _AnyStore) -> _AnyStore:
         setup = self._setups.get(store)
         if setup is None or (setup.done() and (setup.cancelled() or setup.exception())):
-            setup = self._setups[store] = asyncio.create_task(store.setup())
+            setup = self._setups[store] = asyncio.create_task(store.setup(migrate=self._migrate))
         # Shared by all drains that wait for it, and not cancelled with one of them.
         await asyncio.shield(setup)
         return store
+
+    async def refuse_unfit_schema(self) -> None:
+        """Refuse a SQL store whose schema this release cannot run on, where nobody here may migrate it.
+
+        A store that is away is no reason: its lanes wait for it, as at any other time.
+
+        Raises:
+            SchemaTooOld, StoreRejected: See `Store.setup`. The stores are closed.
+        """
+        if self._migrate:
+            return
+        try:
+            await self._sql.setup(migrate=False)
+        except (SchemaTooOld, StoreRejected):
+            await self.close()
+            raise
+        except StoreUnavailable as exc:
+            _log.warning("store away", reason=str(exc))
 
     async def close(self) -> None:
         """Close both."""

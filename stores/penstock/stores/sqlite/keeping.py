@@ -97,6 +97,7 @@ def _vacuum(connection: sqlite3.Connection) -> int:
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     if mode != _INCREMENTAL or not free:
         return 0
-    connection.execute(f"PRAGMA incremental_vacuum({_VACUUMED_PAGES:d})").fetchall()
+    # Answers with a row without columns for each page, of which `execute` takes the first alone.
+    connection.executescript(f"PRAGMA incremental_vacuum({_VACUUMED_PAGES:d})")
     (left,) = connection.execute("PRAGMA freelist_count").fetchone()
     return int(free - left)

@@ -1,0 +1,64 @@
+"""`penstock upkeep`: remove now what has expired or is past its time, or tell what that would be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.display import console, print_json, print_table
+from penstock.cli.options import SQL_URL, Json, SqlUrl
+from penstock.wire.ids import wall_clock_us
+from penstock.wire.settings import from_mapping
+
+if TYPE_CHECKING:
+    from penstock.worker.settings import WorkerConfig
+    from penstock.worker.upkeep import Done
+
+
+def upkeep(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would go, exactly, and change nothing.")
+    ] = False,
+    json: Json = False,
+    sql_url: SqlUrl = SQL_URL,
+) -> None:
+    """Remove what has expired or is past its time.
+
+    Workers do this by themselves. PENSTOCK_RETAIN_MESSAGES_DAYS and its like say what goes; docs/operating.md lists
+    them. May run beside workers, and be broken off: what is left goes the next time.
+    """
+    from penstock.worker.settings import WorkerConfig  # noqa: PLC0415 - drivers are slow to load
+
+    config = from_mapping(WorkerConfig, {**os.environ, "PENSTOCK_SQL_URL": sql_url})
+    done = asyncio.run(_done(config, dry_run=dry_run))
+    if json:
+        print_json({"dry_run": dry_run, "records": {each.chore.name: each.records for each in done}})
+        return
+    print_table(["kind", "which", "would go" if dry_run else "removed"], _rows(done), ["would go", "removed"])
+    if not any(each.records for each in done):
+        console().print("Nothing was due.")
+
+
+async def _done(config: WorkerConfig, *, dry_run: bool) -> Sequence[Done]:
+    from penstock.stores.registry import sql_store  # noqa: PLC0415 - as above
+    from penstock.worker.upkeep import Run, rehearse, told  # noqa: PLC0415 - as above
+
+    store = sql_store(config.sql_url)
+    try:
+        await store.check()  # there is one: nothing is made here
+        if dry_run:
+            return told(await rehearse(store, config, wall_clock_us()))
+        run = Run(store, config, wall_clock_us())
+        await run.perform()
+        return told(run.done)
+    finally:
+        await store.close()
+
+
+def _rows(done: Sequence[Done]) -> list[list[object]]:
+    return [[each.chore.kind.replace("_", "-"), each.chore.what, each.records] for each in done]
