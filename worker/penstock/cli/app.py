@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import audit, config, dead_letters, demo, importing, queries, status, up, work
+from penstock.cli import audit, config, copying, dead_letters, demo, exporting, importing, queries, status, up, work
 from penstock.cli.options import ConfigFile, take_from_file
 from penstock.wire.settings import CONFIG
 
@@ -50,6 +50,9 @@ app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("worker")(work.worker)
 app.command("import")(importing.import_)
+app.command("export")(exporting.export)
+app.command("copy")(copying.copy)
+app.command("backup")(exporting.backup)
 app.command("status")(status.status)
 app.command("audit")(audit.audit)
 app.add_typer(config.app, name="config")

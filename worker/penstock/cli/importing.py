@@ -1,17 +1,14 @@
-"""`penstock import`: conversations from files, through the queue."""
+"""`penstock import`: conversations through the queue, everything else straight into the store."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import os
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -19,15 +16,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from penstock.cli.connection import ask, reachable
 from penstock.cli.conversations import NotAConversation, Turn, pieces_of, turns_of
 from penstock.cli.display import complain, console, print_json, say
-from penstock.cli.exits import Code
-from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
+from penstock.cli.exits import Code, Stop
+from penstock.cli.options import NAMESPACE, REDIS_URL, SQL_URL, Json, Namespace, RedisUrl, SqlUrl
+from penstock.moving.sources import DAMAGE, Shape, Source, look_at
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
+    from penstock.moving import Loaded
     from penstock.producer import Producer
-
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(slots=True)
@@ -40,34 +37,94 @@ class Tally:
     """Lines and messages that were skipped."""
 
 
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise Stop(f"{name!r} is no time zone; Europe/Berlin, for example, is one", Code.USAGE) from None
+
+
 def import_(
     *,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help="JSONL, or JSONL in gzip."),
+        typer.Argument(metavar="FILE", help="Files and folders; - is standard input."),
     ],
     stream: Annotated[bool, typer.Option("--stream", help="Send assistants' texts as streams of chunks.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="End when the store holds everything.")] = False,
     timeout: Annotated[float | None, typer.Option(min=0, help="Give up after so many seconds at the end.")] = None,
+    timezone: Annotated[str, typer.Option(metavar="ZONE", help="Of times that name none.")] = "UTC",
     json: Json = False,
     redis_url: RedisUrl = REDIS_URL,
     namespace: Namespace = NAMESPACE,
+    sql_url: SqlUrl = SQL_URL,
 ) -> None:
-    """Import conversations from JSONL files.
+    """Import conversations, exports, events, tasks and text logs, each known by what it holds.
 
-    Each line is {"session_id": ..., "messages": [OpenAI chat messages]}. Importing twice adds nothing. A broken
-    line is told with its number and skipped; the exit code is 1 then. Ends when the queue holds everything; with
-    --wait, when the store does.
+    Through the queue: conversations as JSONL, {"session_id": ..., "messages": [OpenAI chat messages]} a line.
+
+    Straight into the SQL store: what penstock export wrote; events as JSONL with a type; *.json files of tasks; *.log
+    and *.txt files, a log event a line; folders of all these.
+
+    Each may be in gzip. Importing twice adds nothing. A broken line is told with its number and skipped; the exit code
+    is 1 then. Ends when the queue holds the conversations, with --wait when the store does.
     """
-    ask(redis_url, namespace, reachable)
-    way = _Way(redis_url=redis_url, namespace=namespace, stream=stream, until="stored" if wait else "queued")
-    tally = asyncio.run(_import(files, way, timeout))
-    if json:
-        print_json(asdict(tally))
-    else:
-        say(_sentence(tally, wait))
-    if tally.refused:
+    zone, sources = _zone(timezone), _sources(files)
+    conversations = [each for each in sources if each.shape is Shape.CONVERSATIONS]
+    if conversations:
+        ask(redis_url, namespace, reachable)
+    direct = [each for each in sources if each not in conversations]
+    folders = [each for each in files if each.is_dir()]
+    refused = 0
+    if direct or folders:
+        loaded = asyncio.run(_load(direct, folders, sql_url, zone))
+        refused += loaded.refused
+        if json:
+            print_json(asdict(loaded))
+        else:
+            say(_direct_sentence(loaded))
+    if conversations:
+        way = _Way(redis_url=redis_url, namespace=namespace, stream=stream, until="stored" if wait else "queued")
+        tally = asyncio.run(_import(conversations, way, timeout))
+        refused += tally.refused
+        if json:
+            print_json(asdict(tally))
+        else:
+            say(_sentence(tally, wait))
+    if refused:
         raise SystemExit(Code.NO)
+
+
+def _sources(files: Sequence[Path]) -> list[Source]:
+    try:
+        sources = [look_at(file) for file in files if not file.is_dir()]
+    except OSError as exc:
+        raise Stop(f"{exc.filename} cannot be read: {exc.strerror}", Code.USAGE) from exc
+    for source in sources:
+        if source.shape is Shape.DATABASE:
+            remedy = f"penstock copy --from sqlite:///{source.path.absolute()} --to URL"
+            raise Stop(f"{source.path} is a SQLite database; copy it with: {remedy}", Code.USAGE)
+    return sources
+
+
+async def _load(sources: Sequence[Source], folders: Sequence[Path], sql_url: str, zone: ZoneInfo) -> Loaded:
+    """Straight into the store, which is set up."""
+    from penstock.moving import Loader, load, load_folder  # noqa: PLC0415 - see `app`
+    from penstock.stores.registry import sql_store  # noqa: PLC0415 - drivers are slow to load
+
+    store = sql_store(sql_url)
+    loader = Loader(store, complain)
+    try:
+        await store.setup()
+        for source in sources:
+            await load(source, loader, zone)
+        for folder in folders:
+            for source in await load_folder(folder, loader, zone):
+                loader.refuse(str(source.path), "conversations go through the queue; import the file by its own name")
+        await loader.flush()
+    finally:
+        await store.close()
+    return loader.loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +137,7 @@ class _Way:
     until: Literal["queued", "stored"]
 
 
-async def _import(files: Sequence[Path], way: _Way, timeout_s: float | None) -> Tally:
+async def _import(files: Sequence[Source], way: _Way, timeout_s: float | None) -> Tally:
     from penstock.producer import Producer, ProducerSettings  # noqa: PLC0415 - see `app`
 
     settings = from_mapping(ProducerSettings, os.environ)
@@ -102,11 +159,13 @@ class _Carrier:
         self._progress = progress
         self._stream = stream
 
-    async def carry(self, file: Path) -> None:
-        """Send what *file* holds; what it cannot be sent is told and skipped."""
+    async def carry(self, source: Source) -> None:
+        """Send what *source* holds; what cannot be sent is told and skipped."""
+        file = source.path
         bar, number = self._progress.add_task(file.name), 0
         try:
-            with file.open("rb") as raw, _unpacked(raw) as lines:
+            raw, lines = source.open()
+            with raw:
                 seekable = raw.seekable()  # a pipe has no size and no place in it
                 self._progress.update(bar, total=os.fstat(raw.fileno()).st_size if seekable else None)
                 for number, line in enumerate(lines, 1):
@@ -114,7 +173,7 @@ class _Carrier:
                         await self._line(f"{file}:{number}", line)
                     if seekable:
                         self._progress.update(bar, completed=raw.tell())
-        except (OSError, EOFError, zlib.error) as exc:
+        except DAMAGE as exc:
             self._refuse(f"{file}:{number + 1}", f"the file cannot be read on: {exc}")
 
     async def _line(self, place: str, line: bytes) -> None:
@@ -159,16 +218,12 @@ def _progress() -> Progress:
     return Progress(*columns, console=shown, disable=not shown.is_terminal, transient=True)
 
 
-@contextmanager
-def _unpacked(raw: BufferedReader) -> Iterator[Iterable[bytes]]:
-    if raw.peek(2)[:2] != _GZIP_MAGIC:
-        yield raw
-        return
-    with gzip.GzipFile(fileobj=raw) as lines:
-        yield lines
-
-
 def _sentence(tally: Tally, waited: bool) -> str:
     done = "the store holds them" if waited else "the queue holds them"
     skipped = f"; {tally.refused:,} refused" if tally.refused else ""
     return f"{tally.messages:,} messages of {tally.conversations:,} conversations: {done}{skipped}."
+
+
+def _direct_sentence(loaded: Loaded) -> str:
+    skipped = f"; {loaded.refused:,} refused" if loaded.refused else ""
+    return f"{loaded.records:,} records, {loaded.new:,} of them new: the store holds them{skipped}."

@@ -36,6 +36,7 @@ SqlUrl = Annotated[
     str,
     typer.Option(
         "--sql-url",
+        "--sql",
         envvar=["PENSTOCK_SQL_URL", "DATABASE_URL"],
         help="The store of messages and logs.",
         rich_help_panel=_WHERE,

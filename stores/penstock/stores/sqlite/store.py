@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Event
 
 from penstock.stores.contract import Capabilities, Fence, SqlReading
 from penstock.stores.schemas import refuse_unfit
+from penstock.stores.sqlite import backup
 from penstock.stores.sqlite.inspection import SqliteInspection
 from penstock.stores.sqlite.reading import SqliteReading
 from penstock.stores.sqlite.schema import MIGRATIONS
@@ -58,6 +62,21 @@ class SqliteStore(SqliteInspection, SqliteUpkeep):
             yield reading
         finally:
             await reading.close()
+
+    async def back_up(self, to: Path, tell: Callable[[int, int], object]) -> None:
+        """Write the file as it is now to *to*, a new file, while others write. *tell* is told pages done, and in all.
+
+        Called from another thread.
+
+        Raises:
+            StoreUnavailable: There is no database, the disk is full, or the copy is not sound.
+        """
+        self._refuse_if_closed()
+        stop = Event()
+        try:
+            await asyncio.to_thread(backup.copy, self._settings, to, tell, stop)
+        finally:
+            stop.set()
 
     async def close(self) -> None:
         """See `Store.close`."""

@@ -1,0 +1,117 @@
+"""`penstock export` and `penstock backup`: a store as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.bars import Bars
+from penstock.cli.display import say
+from penstock.cli.exits import Code, Stop
+from penstock.cli.options import SQL_URL, SqlUrl
+
+if TYPE_CHECKING:
+    from penstock.stores.contract import SqlStore
+
+_STANDARD_OUTPUT = Path("-")
+
+
+def export(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="JSON Lines; in gzip where it ends in .gz.")] = (
+        _STANDARD_OUTPUT
+    ),
+    table: Annotated[
+        list[str] | None, typer.Option("--table", metavar="NAME", help="Only this one; repeatable.")
+    ] = None,
+    sql_url: SqlUrl = SQL_URL,
+) -> None:
+    """Write the SQL store as JSON Lines, to standard output or a file; not the vectors.
+
+    Everything as it is at one instant: messages, chunks, logs, tasks, agent_states, contexts, key_values, and
+    deletions, also what is deleted or has expired. JSON comes byte for byte as it was sent. Equal stores give equal
+    files. penstock import reads it back, into any SQL store.
+    """
+    from penstock.moving.walks import tables_named  # noqa: PLC0415 - see `app`
+
+    try:
+        tables = tables_named(table or [])
+    except ValueError as exc:
+        raise Stop(str(exc), Code.USAGE) from None
+    asyncio.run(_export(sql_url, file, tables))
+
+
+async def _export(sql_url: str, file: Path, tables: Sequence[str]) -> None:
+    from penstock.moving import export as write  # noqa: PLC0415
+    from penstock.moving import export_to  # noqa: PLC0415
+
+    counts: dict[str, int] = {}
+    store = _store(sql_url)
+    try:
+        with Bars() as bars:
+
+            def tell(name: str, done: int, total: int | None) -> None:
+                counts[name] = done
+                bars.tell(name, done, total)
+
+            if file == _STANDARD_OUTPUT:
+                await write(store, sys.stdout.buffer, tables, tell)
+                sys.stdout.buffer.flush()
+            else:
+                await export_to(store, file, tables, tell)
+    except OSError as exc:
+        raise _unwritable(file, exc) from exc
+    finally:
+        await store.close()
+    say(f"{sum(counts.values()):,} records of {len(tables)} tables.")
+
+
+def backup(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False, help="Replaced when the backup is whole.")],
+    sql_url: SqlUrl = SQL_URL,
+) -> None:
+    """Back the SQL store up into one file, while workers write to it; not the vectors.
+
+    The store as it is at one instant. Of SQLite it is a database, checked, which can be put in place of the old one; of
+    PostgreSQL it is an export, which penstock import reads back. FILE is replaced only by a whole backup on disk.
+    """
+    asyncio.run(_back_up(sql_url, file))
+    say(f"{file}: {file.stat().st_size:,} bytes.")
+
+
+async def _back_up(sql_url: str, file: Path) -> None:
+    from penstock.moving import back_up  # noqa: PLC0415 - see `app`
+
+    _refuse_open_database(file)
+    store = _store(sql_url)
+    try:
+        with Bars() as bars:
+            await back_up(store, file, bars.tell)
+    except OSError as exc:
+        raise _unwritable(file, exc) from exc
+    finally:
+        await store.close()
+
+
+def _refuse_open_database(file: Path) -> None:
+    """One that somebody has open: its log would be taken for that of the backup."""
+    for suffix in ("-wal", "-journal"):
+        log = file.with_name(file.name + suffix)
+        if log.exists() and log.stat().st_size:
+            raise Stop(f"{log} lies beside the backup: is {file.name} a database that is in use?", Code.USAGE)
+
+
+def _store(sql_url: str) -> SqlStore:
+    from penstock.stores.registry import sql_store  # noqa: PLC0415 - drivers are slow to load
+
+    return sql_store(sql_url)
+
+
+def _unwritable(file: Path, exc: OSError) -> Stop:
+    return Stop(f"{file} cannot be written: {exc.strerror or exc}", Code.SETUP)

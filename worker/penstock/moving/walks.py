@@ -1,0 +1,65 @@
+"""A whole table, record by record, with a bounded number of bytes in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from penstock.stores.walking import TABLES
+from penstock.wire.records import Record
+
+_FIRST_ROWS, _MOST_ROWS = 200, 2_000
+_PAGE_BYTES = 4 * 1024 * 1024
+"""A page is asked to hold about this much, going by the page before it."""
+
+_ROW_BYTES = 200
+"""What the short fields of a row come to."""
+
+
+class Walkable(Protocol):
+    """What can be walked: a store, or a snapshot of one."""
+
+    async def walk(self, table: str, after: Record | None, limit: int) -> Sequence[Record]:
+        """See `SqlReading.walk`."""
+        ...
+
+
+async def records_of(source: Walkable, table: str) -> AsyncIterator[Record]:
+    """Every record of *table*, in the order of its key."""
+    async for page in pages_of(source, table):
+        for record in page:
+            yield record
+
+
+async def pages_of(source: Walkable, table: str) -> AsyncIterator[Sequence[Record]]:
+    """Every record of *table*, in the order of its key, by pages none of which is empty."""
+    after: Record | None = None
+    limit = _FIRST_ROWS
+    while page := await source.walk(table, after, limit):
+        yield page
+        if len(page) < limit:
+            return
+        after = page[-1]
+        limit = _next_limit(page)
+
+
+def _next_limit(page: Sequence[Record]) -> int:
+    average = sum(map(size_of, page)) // len(page)
+    return max(1, min(_MOST_ROWS, 2 * len(page), _PAGE_BYTES // average))
+
+
+def size_of(record: Record) -> int:
+    """About how many bytes *record* takes."""
+    return _ROW_BYTES + sum(len(value) for value in record if isinstance(value, str | bytes))
+
+
+def tables_named(names: Sequence[str]) -> list[str]:
+    """Those of *names* in the order in which they are written; all where there are none.
+
+    Raises:
+        ValueError: One that is no table.
+    """
+    for name in names:
+        if name not in TABLES:
+            raise ValueError(f"{name!r} is no table; known are {', '.join(TABLES)}")
+    return [table for table in TABLES if not names or table in names]
