@@ -54,7 +54,7 @@ def asked(questions: Questions, start_us: int) -> Iterator[Question]:
     yield questions.count("context", ContextQuery(now_us=start_us, agent_id="a7"))
     yield questions.count("context", ContextQuery(now_us=start_us, session_id="s7", where=_FILTER))
     yield questions.named("key_values_of", namespace="n1", keys=("k7", "k8"), now_us=start_us)
-    yield questions.named("tasks_of_agent_by_status", agent_id="a7")
+    yield questions.named("tasks_of_agent_by_status", agent_id="a7", scale=0.5)
     yield questions.named("logs_of_agent_by_level", agent_id="a7")
 
 

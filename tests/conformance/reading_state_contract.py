@@ -142,6 +142,11 @@ class ReadingStateConformance:
             contexts=2,
         )
 
+    async def test_durations_that_no_float_could_add_up_have_an_average(self, store: SqlStore) -> None:
+        await store.write([task(n, f"t{n}", agent_id="a", duration_s=1.5e308) for n in range(4)])
+
+        assert (await reader_of(store).agent_statistics("a")).average_duration_s == 1.5e308
+
     async def test_an_agent_that_nothing_is_known_of_has_done_nothing(self, store: SqlStore) -> None:
         await store.write([task(1, agent_id="busy"), log(1, agent_id="busy"), context(1, agent_id="busy")])
 

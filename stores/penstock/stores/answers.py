@@ -121,7 +121,8 @@ class SqlAnswers(SqlWalking):
 
     async def agent_statistics(self, agent_id: str, now_us: int) -> AgentStatistics:
         """See `SqlReading.agent_statistics`."""
-        tasks = await self._ask(self._questions.named("tasks_of_agent_by_status", agent_id=agent_id))
+        scale = surface.DURATION_SCALE
+        tasks = await self._ask(self._questions.named("tasks_of_agent_by_status", agent_id=agent_id, scale=scale))
         logs = await self._ask(self._questions.named("logs_of_agent_by_level", agent_id=agent_id))
         contexts = await self.count_contexts(ContextQuery(now_us=now_us, agent_id=agent_id))
         by_status = [surface.TasksOfStatus(*row) for row in tasks]

@@ -157,6 +157,10 @@ def stored_key_value(row: KeyValue) -> StoredKeyValue:
     )
 
 
+DURATION_SCALE = 2.0**-64
+"""Durations are added up multiplied by this, which is exact: the sum of no number of them overflows."""
+
+
 class TasksOfStatus(NamedTuple):
     """What is counted of the tasks of one agent that have one status."""
 
@@ -164,8 +168,8 @@ class TasksOfStatus(NamedTuple):
     tasks: int
     durations: int
     """How many of them have a duration."""
-    duration_s: float | None
-    """All of their durations together."""
+    duration: float | None
+    """All of their durations together, in seconds multiplied by `DURATION_SCALE`."""
     last_at_us: int
     """When the newest was created."""
 
@@ -177,12 +181,13 @@ def agent_statistics(
     by_status = {each.status: each.tasks for each in sorted(tasks)}
     completed, failed = by_status.get("completed", 0), by_status.get("failed", 0)
     durations = sum(each.durations for each in tasks)
+    duration = math.fsum(each.duration or 0 for each in tasks)
     return AgentStatistics(
         agent_id=agent_id,
         tasks=sum(by_status.values()),
         tasks_by_status=by_status,
         success_rate=completed / (completed + failed) if completed + failed else None,
-        average_duration_s=math.fsum(each.duration_s or 0 for each in tasks) / durations if durations else None,
+        average_duration_s=duration / durations / DURATION_SCALE if durations else None,
         last_task_at=_moment(max((each.last_at_us for each in tasks), default=None)),
         logs_by_level={level_name(level): count for level, count in sorted(logs)},
         contexts=contexts,

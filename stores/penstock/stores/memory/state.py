@@ -10,7 +10,7 @@ from penstock.stores import states, surface
 from penstock.stores.memory.matching import first, has, has_expired, matching_contexts, matching_tasks, page
 from penstock.stores.queries import AgentStateQuery, ContextQuery, KeyValueQuery, TaskQuery
 from penstock.stores.rows import StoredAgentState, StoredContext, StoredKeyValue, StoredTask
-from penstock.stores.surface import TasksOfStatus
+from penstock.stores.surface import DURATION_SCALE, TasksOfStatus
 from penstock.wire.records import AgentState, Context, KeyValue, Record, StateRecord, Task
 
 _Row = TypeVar("_Row", Task, AgentState, Context, KeyValue)
@@ -133,5 +133,5 @@ def _place_of_context(row: Context) -> tuple[int, str]:
 
 
 def _counted(status: str, rows: Sequence[Task]) -> TasksOfStatus:
-    durations = [row.duration_s for row in rows if row.duration_s is not None]
+    durations = [row.duration_s * DURATION_SCALE for row in rows if row.duration_s is not None]
     return TasksOfStatus(status, len(rows), len(durations), math.fsum(durations), max(map(first, rows)))

@@ -51,8 +51,8 @@ ORDER BY t.created_at, t.id LIMIT :limit
 ORDER BY t.created_at DESC, t.id DESC LIMIT :limit
 
 -- name: tasks_of_agent_by_status
--- How many, how many with a duration, all durations, and when the newest was created.
-SELECT t.status, count(*), count(t.duration_s), sum(t.duration_s), max(t.created_at)
+-- How many, how many with a duration, all durations in `scale`, and when the newest was created.
+SELECT t.status, count(*), count(t.duration_s), sum(t.duration_s * :scale), max(t.created_at)
 FROM tasks AS t
 WHERE t.agent_id = :agent_id AND t.deleted_at IS NULL
 GROUP BY t.status;
