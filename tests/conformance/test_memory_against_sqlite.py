@@ -32,6 +32,7 @@ from penstock.stores.queries import (
     TaskQuery,
 )
 from penstock.stores.sqlite import open_sql as open_sqlite
+from penstock.stores.walking import TABLES
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import (
     AgentState,
@@ -172,6 +173,7 @@ QUESTIONS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "key_values": (_queries(KeyValueQuery, st.builds(Position, st.just(0), _keys)),),
     "key_values_of": (_names, st.lists(_keys, min_size=1, max_size=3, unique=True), _times),
     "agent_statistics": (_names, _times),
+    "walk": (st.sampled_from(list(TABLES)), st.none(), st.integers(1, 4)),
 }
 """What can be asked, and with which arguments."""
 
@@ -253,6 +255,14 @@ class StoresMachine(RuleBasedStateMachine):
     def ask(self, data: st.DataObject, names: list[str]) -> None:
         for name in names:
             self.ask_both(name, *(data.draw(each, label=name) for each in QUESTIONS[name]))
+
+    @rule(table=st.sampled_from(list(TABLES)), limit=st.integers(1, 3))
+    def walk_through(self, table: str, limit: int) -> None:
+        after: Record | None = None
+        while found := self.run(self.memory.walk(table, after, limit)):
+            assert self.run(self.sqlite.walk(table, after, limit)) == found
+            after = found[-1]
+        assert self.run(self.sqlite.walk(table, after, limit)) == found
 
     @invariant()
     def they_answer_alike(self) -> None:

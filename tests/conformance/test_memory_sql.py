@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from penstock.stores.memory.sql import open_sql
+from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend, Counts
@@ -13,7 +14,7 @@ from tests.conformance.state_contract import StateConformance
 from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestMemorySql(UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance):
+class TestMemorySql(UpkeepConformance, StateConformance, DeletionConformance, BadInputConformance, SqlStoreConformance):
     """Looked at through its dicts."""
 
     @asynccontextmanager

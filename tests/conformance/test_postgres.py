@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from penstock.stores.postgres import open_sql
+from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.postgres_server import Postgres
 from tests.conformance.sql_contract import SqlStoreConformance
@@ -17,7 +18,7 @@ from tests.conformance.state_contract import StateConformance
 from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestPostgres(UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance):
+class TestPostgres(UpkeepConformance, StateConformance, DeletionConformance, BadInputConformance, SqlStoreConformance):
     """Looked at through a connection of the driver's own, in another thread."""
 
     server: ClassVar[Postgres]

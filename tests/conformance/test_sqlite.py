@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from penstock.stores.sqlite import open_sql
+from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
@@ -16,7 +17,7 @@ from tests.conformance.state_contract import StateConformance
 from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestSqlite(UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance):
+class TestSqlite(UpkeepConformance, StateConformance, DeletionConformance, BadInputConformance, SqlStoreConformance):
     """Looked at through a connection of the standard library."""
 
     @asynccontextmanager

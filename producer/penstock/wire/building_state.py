@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -224,7 +224,7 @@ def _moment(field: str, value: Any) -> int | None:
 
 
 def _seconds(field: str, value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max:
         return float(value)
     raise InvalidRecord(field, value, "a finite number of seconds, 0 or more, is needed")
 

@@ -15,7 +15,8 @@ PENSTOCK_NAMESPACE = uuid.UUID("5e1f2f5e-8d0b-5b7a-9c39-0f6f4b1d7a11")
 """Namespace of the UUIDv5 that stands for a caller's own key."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_US = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z, the last datetime
+MAX_US = 253_402_300_799_999_999
+"""9999-12-31T23:59:59.999999Z, the last `datetime`."""
 
 
 def new_id() -> bytes:
@@ -119,7 +120,7 @@ def to_us(value: object, field: str) -> int:
             raise InvalidRecord(field, value, "a datetime needs a time zone, for example datetime.now(UTC)")
         delta = value - _EPOCH
         value = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_US:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_US:
         raise InvalidRecord(field, value, "an aware datetime or microseconds since 1970 (up to year 9999) is needed")
     return value
 

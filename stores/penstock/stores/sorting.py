@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from penstock.stores.errors import StoreRejected
+from penstock.stores.soundness import refuse_unsound
 from penstock.stores.states import States, is_state
 from penstock.wire.records import LogEvent, Message, MessageDeletion, Record, StateRecord, StreamChunk
 
@@ -25,7 +26,7 @@ def sort(records: Iterable[Record]) -> Sorted:
     """*records* by table.
 
     Raises:
-        StoreRejected: One that no SQL store keeps.
+        StoreRejected: One that no SQL store keeps, or with a field that none does.
     """
     messages: list[Message] = []
     chunks: list[StreamChunk] = []
@@ -33,6 +34,7 @@ def sort(records: Iterable[Record]) -> Sorted:
     deletions: list[MessageDeletion] = []
     states: list[StateRecord] = []
     for record in records:
+        refuse_unsound(record)
         if isinstance(record, Message):
             messages.append(record)
         elif isinstance(record, LogEvent):
