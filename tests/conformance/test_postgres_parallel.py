@@ -7,6 +7,7 @@ import multiprocessing
 import random
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.synchronize import Barrier
 
 from penstock.stores.postgres import open_sql
 from penstock.stores.states import Row
@@ -30,7 +31,9 @@ def test_processes_that_redeliver_the_same_records_end_at_what_was_sent(schema: 
     assert _PROCESSES * sum(map(len, batches)) >= 50_000
     deadlocks = _deadlocks(postgres)
 
-    with ProcessPoolExecutor(_PROCESSES, multiprocessing.get_context("spawn")) as processes:
+    context = multiprocessing.get_context("spawn")
+    begin = context.Barrier(_PROCESSES)
+    with ProcessPoolExecutor(_PROCESSES, context, initializer=_wait_for_all, initargs=(begin,)) as processes:
         list(processes.map(_deliver, [schema.url] * _PROCESSES, range(_PROCESSES), timeout=120))
 
     left = _messages_left()
@@ -41,6 +44,10 @@ def test_processes_that_redeliver_the_same_records_end_at_what_was_sent(schema: 
     assert ordered([row._replace(first_at_us=None) for row in schema.states()]) == ordered(_states_left())
     assert len(schema.logs()) == 1_500
     assert _deadlocks(postgres) == deadlocks  # there is one order of locks, and nothing had to be tried again for it
+
+
+def _wait_for_all(begin: Barrier) -> None:
+    begin.wait(60)
 
 
 def _deliver(url: str, seed: int) -> None:
