@@ -67,6 +67,10 @@ class Postgres:
         for statement in statements:
             self.rows(statement)
 
+    def script(self, sql: str) -> None:
+        """Statements as they lie in a file."""
+        self._run(self._script(sql))
+
     def stop(self) -> None:
         """At once, rolling back what runs."""
         self._server.stop()
@@ -100,6 +104,10 @@ class Postgres:
             self._connection = await asyncpg.connect(self._server.get_uri(), statement_cache_size=0)
         return await self._connection.fetch(sql, *values)
 
+    async def _script(self, sql: str) -> None:
+        await self._fetch("SELECT 1")
+        await self._connection.execute(sql)
+
 
 class Schema:
     """One schema of the server, which a store under test has for itself."""
@@ -111,6 +119,9 @@ class Schema:
 
     def execute(self, *statements: str) -> None:
         self.server.execute(f"SET search_path = {self.name}", *statements, "RESET search_path")
+
+    def script(self, sql: str) -> None:
+        self.server.script(f"SET search_path = {self.name};\n{sql};\nRESET search_path;")
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         self.server.execute(f"SET search_path = {self.name}")

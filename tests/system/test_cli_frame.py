@@ -18,7 +18,7 @@ from penstock.wire.queue import Queue
 from penstock.worker import WorkerConfig
 from tests.system.command import Ran, penstock, process
 
-GROUPS = ["demo", "up", "worker", "import", "status", "audit", "config", "query", "dlq"]
+GROUPS = ["demo", "up", "worker", "import", "status", "audit", "health", "migrate", "config", "query", "dlq"]
 
 
 def without(*modules: str) -> tuple[str, ...]:

@@ -6,8 +6,6 @@ A release that adds a migration adds a dump; none is ever edited.
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,25 +14,20 @@ from penstock.query import Reader
 from penstock.stores.sqlite import open_sql
 from penstock.stores.sqlite.schema import MIGRATIONS
 from penstock.wire.ids import id_from_key
-from penstock.wire.records import LogEvent, Message
-
-DUMPS = sorted(Path(__file__).parent.glob("sqlite_*.sql"))
+from penstock.wire.records import LogEvent
+from tests.upgrade.earlier import OLD, dumps, load_sqlite
 
 
 def test_every_migration_has_a_dump() -> None:
-    assert [dump.stem for dump in DUMPS] == [f"sqlite_{migration.number:04}" for migration in MIGRATIONS]
+    assert [dump.stem for dump in dumps("sqlite")] == [f"sqlite_{each.number:04}" for each in MIGRATIONS]
 
 
-@pytest.mark.parametrize("dump", DUMPS, ids=lambda dump: dump.stem)
+@pytest.mark.parametrize("dump", dumps("sqlite"), ids=lambda dump: dump.stem)
 async def test_a_file_of_an_earlier_release_is_read_and_written(dump: Path, tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(dump.read_text("utf-8"))
-    store = open_sql(f"sqlite:///{path}")
+    store = open_sql(load_sqlite(dump, tmp_path / "old.db"))
     await store.setup()
 
-    old = Message(id_from_key("m0"), 1_750_000_000_000_000, "s", "user", "from long ago 👩‍🚀", b'{"a":1}')
-    new = [old, old._replace(id=id_from_key("new"), created_at_us=1_750_000_000_000_009)]
+    new = [OLD, OLD._replace(id=id_from_key("new"), created_at_us=OLD.created_at_us + 9)]
     written = await store.write([*new, LogEvent(id_from_key("l0"), 1, 20, "again")])
     async with Reader.open(sql=store) as reader:
         messages, session, logs = await reader.messages("s"), await reader.session("s"), await reader.logs()

@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from penstock.stores.errors import StoreError
 from penstock.stores.schemas import SchemaVersion
+from penstock.wire.errors import PenstockError
 
 CHECK_TIMEOUT_S = 5.0
 """A check that takes longer has failed."""
@@ -65,8 +65,16 @@ Question = Callable[[], Awaitable[str]]
 
 
 async def examined(questions: Mapping[str, Question]) -> Health:
-    """Every one of *questions* asked by itself, one after the other. Raises nothing."""
-    return Health(checks=[await _checked(name, question) for name, question in questions.items()])
+    """Every one of *questions* asked by itself, one after the other; none but the first where that fails.
+
+    Raises nothing.
+    """
+    checks: list[Check] = []
+    for name, question in questions.items():
+        checks.append(await _checked(name, question))
+        if not checks[0].healthy:
+            break
+    return Health(checks=checks)
 
 
 async def _checked(name: str, question: Question) -> Check:
@@ -76,7 +84,7 @@ async def _checked(name: str, question: Question) -> Check:
             healthy, detail = True, await question()
     except TimeoutError:
         healthy, detail = False, f"no answer within {CHECK_TIMEOUT_S:g} s"
-    except (NotWell, StoreError) as exc:
+    except (NotWell, PenstockError) as exc:
         healthy, detail = False, str(exc)
     except Exception as exc:  # noqa: BLE001 - a health check reports, whatever it meets
         healthy, detail = False, f"{type(exc).__name__}: {exc}"

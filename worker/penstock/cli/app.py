@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import audit, config, copying, dead_letters, demo, exporting, importing, queries, status, up, work
+from penstock.cli import (
+    audit,
+    config,
+    copying,
+    dead_letters,
+    demo,
+    exporting,
+    health,
+    importing,
+    migrating,
+    queries,
+    status,
+    up,
+    upkeep,
+    work,
+)
 from penstock.cli.options import ConfigFile, take_from_file
 from penstock.wire.settings import CONFIG
 
@@ -55,6 +70,9 @@ app.command("copy")(copying.copy)
 app.command("backup")(exporting.backup)
 app.command("status")(status.status)
 app.command("audit")(audit.audit)
+app.command("health")(health.health)
+app.command("migrate")(migrating.migrate)
+app.command("upkeep")(upkeep.upkeep)
 app.add_typer(config.app, name="config")
 app.add_typer(queries.app, name="query")
 app.add_typer(dead_letters.app, name="dlq")

@@ -68,12 +68,19 @@ def _verdicts() -> list[tuple[tuple[type[PenstockError], ...], Code, str]]:
     from penstock.embedded import EmbeddedServerError  # noqa: PLC0415
     from penstock.producer.errors import DeadLettered, NotQueued, NotStored  # noqa: PLC0415
     from penstock.query import InvalidQuery  # noqa: PLC0415
-    from penstock.stores.errors import BadStoreURL, DimensionMismatch, StoreRejected, StoreUnavailable  # noqa: PLC0415
+    from penstock.stores.errors import (  # noqa: PLC0415
+        BadStoreURL,
+        DimensionMismatch,
+        SchemaTooOld,
+        StoreRejected,
+        StoreUnavailable,
+    )
     from penstock.stores.filters import FilterError  # noqa: PLC0415
 
     return [
         ((PasswordRefused,), Code.SETUP, _LOGIN_REMEDY),
         ((QueueUnavailable,), Code.AWAY, _QUEUE_REMEDY),
+        ((SchemaTooOld,), Code.SETUP, ""),
         ((StoreUnavailable,), Code.AWAY, _STORE_REMEDY),
         ((QueueFull, NotQueued, NotStored), Code.AWAY, ""),
         ((DeadLettered,), Code.NO, ""),

@@ -42,6 +42,16 @@ SqlUrl = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
+KnownSqlUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--sql-url",
+        "--sql",
+        envvar=["PENSTOCK_SQL_URL", "DATABASE_URL"],
+        help="The store of messages and logs; none is not looked at.",
+        rich_help_panel=_WHERE,
+    ),
+]
 VectorUrl = Annotated[
     str,
     typer.Option("--vector-url", envvar="PENSTOCK_VECTOR_URL", help="The store of embeddings.", rich_help_panel=_WHERE),

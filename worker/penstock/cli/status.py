@@ -1,20 +1,28 @@
-"""`penstock status`: how far the stores are behind."""
+"""`penstock status`: how far the stores are behind, and how the SQL store is."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from penstock.cli import health
 from penstock.cli.connection import ask
 from penstock.cli.display import age, console, print_json, print_table
 from penstock.cli.ledger import Status
-from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
+from penstock.cli.options import NAMESPACE, REDIS_URL, Json, KnownSqlUrl, Namespace, RedisUrl
 
 
-def status(json: Json = False, redis_url: RedisUrl = REDIS_URL, namespace: Namespace = NAMESPACE) -> None:
-    """Show how far the stores are behind."""
+def status(
+    json: Json = False,
+    redis_url: RedisUrl = REDIS_URL,
+    namespace: Namespace = NAMESPACE,
+    sql_url: KnownSqlUrl = None,
+) -> None:
+    """Show how far the stores are behind, and, where its URL is set, how the SQL store is."""
     seen = ask(redis_url, namespace, Status.of)
+    store = asyncio.run(health.glance(sql_url)) if sql_url else None
     if json:
-        print_json(_as_json(seen))
+        print_json({**_as_json(seen), "store": health.as_json(*store) if store else None})
         return
     columns = ["lane", "pending", "oldest", "accepted", "stored", "dead"]
     print_table(columns, [_row(seen, lane) for lane in seen.lanes], columns[1:])
@@ -24,6 +32,8 @@ def status(json: Json = False, redis_url: RedisUrl = REDIS_URL, namespace: Names
     else:
         out.print("Workers alive: none. Start one: penstock worker", style="yellow")
     out.print(seen.sentence())
+    if store:
+        out.print(health.sentence(*store), style="" if store[0].healthy else "yellow")
 
 
 def _row(seen: Status, lane: str) -> list[object]:

@@ -30,21 +30,22 @@ CHILD = (sys.executable, "-m", "penstock.worker.sandbox")
 class Sandbox:
     """A store that is opened in a child process for each write."""
 
-    def __init__(self, sort: str, url: str, argv: Sequence[str] | None = None) -> None:
+    def __init__(self, sort: str, url: str, argv: Sequence[str] | None = None, *, migrate: bool = True) -> None:
         self._sort = sort
         self._url = url
+        self._migrate = migrate
         self._argv = argv or CHILD
 
     @classmethod
     def of(cls, config: WorkerConfig, lane: str) -> Self | None:
         """The sandbox of a lane's store; None for a store that lives in this process's memory."""
         sort, url = ("vector", config.vector_url) if lane == "embeddings" else ("sql", config.sql_url)
-        return None if url.startswith("memory:") else cls(sort, url)
+        return None if url.startswith("memory:") else cls(sort, url, migrate=config.migrate)
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`. A child that dies has refused the batch."""
         frame = frame_of([encode(record, limit_bytes=None) for record in records])
-        request = msgpack.packb([self._sort, self._url, list(fence) if fence else None, frame.body])
+        request = msgpack.packb([self._sort, self._url, list(fence) if fence else None, frame.body, self._migrate])
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(*self._argv, stdin=pipe, stdout=pipe, start_new_session=True)
         try:
@@ -78,10 +79,10 @@ def _interpret(answer: list[Any], fence: Fence | None) -> int:
 
 async def _answer(request: bytes) -> list[Any]:
     """What the child does: one write, and what came of it."""
-    sort, url, fence, body = msgpack.unpackb(request)
+    sort, url, fence, body, migrate = msgpack.unpackb(request)
     store: Store = vector_store(url) if sort == "vector" else sql_store(url)
     try:
-        await store.setup()
+        await store.setup(migrate=migrate)
         written = await store.write(decode_frame(body), Fence(*fence) if fence else None)
     except StaleOwner as exc:
         return ["stale", exc.seen]

@@ -22,6 +22,7 @@ from penstock.stores.postgres.schema import migrate as bring_up_to_date
 from penstock.stores.postgres.settings import PostgresSettings, parse
 from penstock.stores.postgres.snapshot import Snapshot
 from penstock.stores.postgres.translation import translated
+from penstock.stores.postgres.upkeep import PostgresUpkeep
 from penstock.stores.questions import Question, Questions
 from penstock.stores.schemas import refuse_unfit
 from penstock.stores.sqlfiles import statements
@@ -37,7 +38,7 @@ def open_sql(url: str) -> PostgresStore:
     return PostgresStore(parse(url))
 
 
-class PostgresStore(PostgresInspection, SqlAnswers):
+class PostgresStore(PostgresInspection, PostgresUpkeep, SqlAnswers):
     """Messages, chunks, logs and state in one database. See `SqlStore`.
 
     The tables lie in the first schema of the role's `search_path`.

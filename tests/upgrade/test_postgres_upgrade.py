@@ -1,0 +1,41 @@
+"""A database that an earlier release made is opened by this one.
+
+`postgres_0001.sql` is the schema of release 0.1 with a few rows. A release that adds a migration adds a dump; none is
+ever edited.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from penstock.query import Reader
+from penstock.stores.postgres import open_sql
+from penstock.stores.postgres.schema import MIGRATIONS
+from penstock.wire.ids import id_from_key
+from penstock.wire.records import LogEvent
+from tests.conformance.postgres_server import Schema
+from tests.upgrade.earlier import OLD, dumps, load_postgres
+
+
+def test_every_migration_has_a_dump() -> None:
+    assert [dump.stem for dump in dumps("postgres")] == [f"postgres_{each.number:04}" for each in MIGRATIONS]
+
+
+@pytest.mark.parametrize("dump", dumps("postgres"), ids=lambda dump: dump.stem)
+async def test_a_database_of_an_earlier_release_is_read_and_written(dump: Path, schema: Schema) -> None:
+    store = open_sql(load_postgres(dump, schema))
+    await store.setup()
+
+    new = [OLD, OLD._replace(id=id_from_key("new"), created_at_us=OLD.created_at_us + 9)]
+    written = await store.write([*new, LogEvent(id_from_key("l0"), 1, 20, "again")])
+    async with Reader.open(sql=store) as reader:
+        messages, session, logs = await reader.messages("s"), await reader.session("s"), await reader.logs()
+    await store.close()
+
+    assert written == 1
+    assert [each.content for each in messages] == ["from long ago 👩‍🚀"] * 2
+    assert session is not None
+    assert session.message_count == 2
+    assert [each.event for each in logs] == ["started"]
