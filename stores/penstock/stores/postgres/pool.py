@@ -141,9 +141,14 @@ class Pool:
             command_timeout=settings.timeout,
             statement_cache_size=settings.statement_cache_size,
             connection_class=_Connection,
-            init=use_record_types,
+            init=_begin if settings.statement_cache_size else use_record_types,
             reset=_leave_as_it_is,
         )
+
+
+async def _begin(connection: Any) -> None:
+    await use_record_types(connection)
+    await connection.execute(_SQL["plan_once"])
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg tells no types

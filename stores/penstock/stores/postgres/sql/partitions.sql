@@ -11,6 +11,13 @@ JOIN pg_class AS c ON c.oid = i.inhrelid
 WHERE i.inhparent = to_regclass($1)
 ORDER BY c.relname;
 
+-- name: plan_once
+-- Over 50 partitions a plan takes 1.6 ms to make and 0.3 ms to carry out. The server would make it anew for each
+-- question, as it knows no limit of the page while it keeps one. An older server has no such setting, and sets nothing.
+SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
+FROM pg_class
+WHERE oid = to_regclass('messages') AND relkind = 'p' AND current_setting('plan_cache_mode', true) = 'auto';
+
 -- name: server_time
 SELECT clock_timestamp();
 
