@@ -29,6 +29,7 @@ from tests.conformance.state_records import (
     kept,
     key_value,
     ordered,
+    readable,
     stamp,
     task,
     task_status,
@@ -125,7 +126,7 @@ class StateConformance:
 
         assert taken == [1, 1, 0, 0, 0]
         assert backend.states() == [kept(gone, first_at_us=START_US + 1)]
-        assert await _shown(store) == []
+        assert await readable(store) == []
 
     @pytest.mark.parametrize("save", SAVES)
     async def test_a_deletion_that_comes_first_keeps_out_what_is_older(self, backend: Backend, save: Any) -> None:
@@ -133,7 +134,7 @@ class StateConformance:
 
         assert await backend.store.write([gone]) == 1
         assert await backend.store.write([save(4)]) == 0
-        assert await _shown(backend.store) == []
+        assert await readable(backend.store) == []
         assert [row.deleted_at_us for row in backend.states()] == [START_US + 5]
 
     @pytest.mark.parametrize("save", SAVES)
@@ -142,26 +143,26 @@ class StateConformance:
             assert await backend.store.write([each]) == 1
 
         assert [row.deleted_at_us for row in backend.states()] == [None]
-        assert len(await _shown(backend.store)) == 1
+        assert len(await readable(backend.store)) == 1
         assert await backend.store.write([deleted(2, save(1))]) == 0
-        assert len(await _shown(backend.store)) == 1
+        assert len(await readable(backend.store)) == 1
 
     @pytest.mark.parametrize("save", SAVES)
     async def test_save_and_deletion_in_one_batch_end_at_the_newer(self, backend: Backend, save: Any) -> None:
         await backend.store.write([deleted(4, save(1)), save(3), save(1)])
 
-        assert await _shown(backend.store) == []
+        assert await readable(backend.store) == []
 
         await backend.store.write([save(6), deleted(5, save(1))])
 
-        assert len(await _shown(backend.store)) == 1
+        assert len(await readable(backend.store)) == 1
 
     async def test_a_deletion_leaves_its_neighbours(self, backend: Backend) -> None:
         await backend.store.write([make(1, key) for make in SAVES for key in ("x", "y")])
 
         await backend.store.write([deleted(2, make(1, "x")) for make in SAVES])
 
-        assert await _shown(backend.store) == ["y"] * len(SAVES)
+        assert await readable(backend.store) == ["y"] * len(SAVES)
 
     # Tasks
 
@@ -227,7 +228,7 @@ class StateConformance:
 
         assert taken == 0
         assert await store.task("t") is None
-        assert await _shown(store) == []
+        assert await readable(store) == []
 
     @pytest.mark.parametrize("order", list(itertools.permutations(range(5))), ids=str)
     async def test_saves_and_a_change_end_alike_in_any_order(self, backend: Backend, order: Sequence[int]) -> None:
@@ -267,7 +268,7 @@ class StateConformance:
 
         assert await backend.store.write([context(1), key_value(1)]) == 0
         assert await backend.store.write([context(3), key_value(3)]) == 2
-        assert len(await _shown(backend.store)) == 2
+        assert len(await readable(backend.store)) == 2
 
     # Fields
 
@@ -345,7 +346,7 @@ class StateConformance:
         assert await store.agent_state("a") is None
         assert await store.context("c", START_US) is None
         assert await store.key_value("n", "k", START_US) is None
-        assert await _shown(store) == []
+        assert await readable(store) == []
         assert await store.count_tasks(TaskQuery()) == await store.count_contexts(ContextQuery(now_us=START_US)) == 0
 
     # Atomicity
@@ -388,19 +389,3 @@ class StateConformance:
 
         ended = [row._replace(first_at_us=None) for row in backend.states()]
         assert ordered(ended) == ordered([make(40) for make in SAVES])
-
-
-async def _shown(store: SqlStore) -> list[str]:
-    """The keys of all that can be read."""
-    tasks = await store.tasks(TaskQuery())
-    states = await store.agent_states(AgentStateQuery())
-    contexts = await store.contexts(ContextQuery(now_us=START_US + 50))
-    values = await store.key_values(KeyValueQuery(now_us=START_US + 50, namespace="n"))
-    assert await store.count_tasks(TaskQuery()) == len(tasks)
-    assert await store.count_contexts(ContextQuery(now_us=START_US + 50)) == len(contexts)
-    return [
-        *(each.id for each in tasks),
-        *(each.agent_id for each in states),
-        *(each.id for each in contexts),
-        *(each.key for each in values),
-    ]

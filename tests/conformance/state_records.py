@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.stores.contract import SqlStore
+from penstock.stores.queries import AgentStateQuery, ContextQuery, KeyValueQuery, TaskQuery
 from penstock.stores.states import Row
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import AgentState, Context, KeyValue, MessageDeletion, Task, TaskStatus
@@ -82,3 +84,19 @@ def hidden(number: int, message_number: int, session: str = "s") -> MessageDelet
 
 SAVES: tuple[Any, ...] = (task, agent_state, context, key_value)
 """What makes a record of each kind that is saved as a whole."""
+
+
+async def readable(store: SqlStore) -> list[str]:
+    """The keys of all state that can be read; as many as the counts tell."""
+    tasks = await store.tasks(TaskQuery())
+    states = await store.agent_states(AgentStateQuery())
+    contexts = await store.contexts(ContextQuery(now_us=START_US + 50))
+    values = await store.key_values(KeyValueQuery(now_us=START_US + 50, namespace="n"))
+    assert await store.count_tasks(TaskQuery()) == len(tasks)
+    assert await store.count_contexts(ContextQuery(now_us=START_US + 50)) == len(contexts)
+    return [
+        *(each.id for each in tasks),
+        *(each.agent_id for each in states),
+        *(each.id for each in contexts),
+        *(each.key for each in values),
+    ]
