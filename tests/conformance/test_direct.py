@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -14,9 +15,13 @@ from penstock.direct import DirectStore, open_store
 from penstock.stores import BadStoreURL
 from penstock.stores.errors import MissingExtra
 from penstock.stores.health import CHECK_TIMEOUT_S, NotWell, examined
+from penstock.wire.records import Message
 from tests.conformance.direct_contract import DirectContract
 from tests.conformance.postgres_server import Schema
 from tests.conformance.sqlite_file import execute
+
+FAR = bytes.fromhex("f0000000000070008000000000000001")
+"""A UUIDv7 of a clock that is thousands of years ahead."""
 
 
 @pytest.fixture
@@ -113,7 +118,7 @@ class TestPostgres(OnDisk):
     async def test_every_check_has_its_name(self, store: DirectStore) -> None:
         checks = (await store.health()).checks
 
-        assert [check.name for check in checks] == ["answers", "schema", "writable", "pool"]
+        assert [check.name for check in checks] == ["answers", "schema", "writable", "pool", "partitions"]
         assert "0 of 4 connections in use" in checks[3].detail
 
     async def test_a_database_that_only_reads_is_not_writable(self, schema: Schema) -> None:
@@ -127,6 +132,19 @@ class TestPostgres(OnDisk):
 
         assert [check.name for check in health.checks if not check.healthy] == ["writable"]
         assert "read-only" in health.checks[2].detail
+
+    async def test_rows_by_time_outside_of_every_partition_are_an_alarm(self, schema: Schema) -> None:
+        async with open_store(f"{schema.url}&level=2") as store:
+            await store.message(session_id="s", role="user", id=UUID(int=5 << 76 | 1 << 63))
+            well = (await store.health()).checks[4]
+            await store.write([Message(FAR, 253_402_300_000_000_000, "s", "user", "the clock is wrong")])
+            ill = (await store.health()).checks[4]
+            totals = await store.totals()
+
+        assert well.healthy
+        assert not ill.healthy
+        assert "messages 1" in ill.detail
+        assert totals.messages == 2
 
     async def test_a_large_table_is_estimated_and_not_counted(self, store: DirectStore, schema: Schema) -> None:
         schema.execute(

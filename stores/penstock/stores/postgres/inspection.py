@@ -11,7 +11,8 @@ import asyncpg
 import orjson
 
 from penstock.stores.alchemy import engine_of
-from penstock.stores.health import Health, Totals, examined, schema_detail
+from penstock.stores.health import Health, NotWell, Totals, examined, schema_detail
+from penstock.stores.postgres.partitions import rows_outside
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.schema import MIGRATIONS, applied_migrations
 from penstock.stores.postgres.settings import PostgresSettings
@@ -55,6 +56,7 @@ class PostgresInspection(ABC):
                 "schema": self._schema_fits,
                 "writable": self._is_writable,
                 "pool": self._pool_in_use,
+                "partitions": self._partitions_hold_all,
             }
         )
 
@@ -125,6 +127,16 @@ class PostgresInspection(ABC):
     async def _pool_in_use(self) -> str:
         open_, idle = self._pool.connections()
         return f"{open_ - idle} of {self._settings.pool_max} connections in use"
+
+    async def _partitions_hold_all(self) -> str:
+        with translated(self._settings.where):
+            found = await rows_outside(self._pool, _COUNTED)
+        if lost := [f"{table} {each.by_time:,}" for table, each in found.items() if each.by_time]:
+            raise NotWell(
+                f"rows outside of every partition: {', '.join(lost)}; look at the clocks of producers, and run "
+                f"`penstock upkeep`, which makes partitions in time"
+            )
+        return "every row by time has its partition" if found else "level 1: none"
 
 
 async def _counted(connection: Any, statement: str, tables: Sequence[str]) -> Mapping[str, int]:

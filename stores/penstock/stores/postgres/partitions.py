@@ -223,10 +223,21 @@ async def _delete(pool: Pool, table: str, before_us: int) -> int:
             return deleted
 
 
-async def _look_outside(pool: Pool, table: Table) -> Outside:
+async def rows_outside(pool: Pool, looked_at: int) -> Mapping[str, Outside]:
+    """By table, what its default partition holds among its lowest *looked_at* ids; nothing at level 1."""
+    if not await _is_divided(pool):
+        return {}
+    return {table: await _outside(pool, table, looked_at) for table in TABLES}
+
+
+async def _outside(pool: Pool, table: Table, looked_at: int) -> Outside:
     async with pool.connection() as connection:
         sql = await connection.fetchval(_SQL["outside"], _default(table))
-        outside = Outside(*await connection.fetchrow(sql, _COUNTED, timeout=_LONG_S))
+        return Outside(*await connection.fetchrow(sql, looked_at, timeout=_LONG_S))
+
+
+async def _look_outside(pool: Pool, table: Table) -> Outside:
+    outside = await _outside(pool, table, _COUNTED)
     if outside.by_time:
         logger(_LOGGER).warning(
             "rows_outside_partitions",
