@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from penstock.cli.bars import Bars
 from penstock.cli.connection import ask, reachable
 from penstock.cli.conversations import NotAConversation, Turn, pieces_of, turns_of
 from penstock.cli.display import complain, console, print_json, say
@@ -71,28 +72,29 @@ def import_(
     """
     zone, sources = _zone(timezone), _sources(files)
     conversations = [each for each in sources if each.shape is Shape.CONVERSATIONS]
+    direct = [each for each in sources if each.shape is not Shape.CONVERSATIONS]
+    folders = [each for each in files if each.is_dir()]
     if conversations:
         ask(redis_url, namespace, reachable)
-    direct = [each for each in sources if each not in conversations]
-    folders = [each for each in files if each.is_dir()]
     refused = 0
     if direct or folders:
         loaded = asyncio.run(_load(direct, folders, sql_url, zone))
+        _show(loaded, _direct_sentence(loaded), json=json)
         refused += loaded.refused
-        if json:
-            print_json(asdict(loaded))
-        else:
-            say(_direct_sentence(loaded))
     if conversations:
         way = _Way(redis_url=redis_url, namespace=namespace, stream=stream, until="stored" if wait else "queued")
         tally = asyncio.run(_import(conversations, way, timeout))
+        _show(tally, _sentence(tally, wait), json=json)
         refused += tally.refused
-        if json:
-            print_json(asdict(tally))
-        else:
-            say(_sentence(tally, wait))
     if refused:
         raise SystemExit(Code.NO)
+
+
+def _show(done: Tally | Loaded, sentence: str, *, json: bool) -> None:
+    if json:
+        print_json(asdict(done))
+    else:
+        say(sentence)
 
 
 def _sources(files: Sequence[Path]) -> list[Source]:
@@ -113,15 +115,16 @@ async def _load(sources: Sequence[Source], folders: Sequence[Path], sql_url: str
     from penstock.stores.registry import sql_store  # noqa: PLC0415 - drivers are slow to load
 
     store = sql_store(sql_url)
-    loader = Loader(store, complain)
     try:
         await store.setup()
-        for source in sources:
-            await load(source, loader, zone)
-        for folder in folders:
-            for source in await load_folder(folder, loader, zone):
-                loader.refuse(str(source.path), "conversations go through the queue; import the file by its own name")
-        await loader.flush()
+        with Bars() as bars:
+            loader = Loader(store, bars.complain, lambda done: bars.tell("records", done))
+            for source in sources:
+                await load(source, loader, zone)
+            for folder in folders:
+                for source in await load_folder(folder, loader, zone):
+                    loader.refuse(str(source.path), "conversations go through the queue; import this file by its name")
+            await loader.flush()
     finally:
         await store.close()
     return loader.loaded

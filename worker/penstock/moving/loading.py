@@ -41,11 +41,14 @@ class _Waiting(NamedTuple):
 class Loader:
     """Writes what it is given in the order in which it is given."""
 
-    def __init__(self, store: Writable, complain: Callable[[str], object]) -> None:
-        """*complain* is told each line that is refused, and why."""
+    def __init__(
+        self, store: Writable, complain: Callable[[str], object], tell: Callable[[int], object] = lambda _: None
+    ) -> None:
+        """*complain* is told each line that is refused, and why; *tell* how many records are through."""
         self.loaded = Loaded()
         self._store = store
         self._complain = complain
+        self._tell = tell
         self._waiting: list[_Waiting] = []
         self._bytes = 0
 
@@ -80,3 +83,4 @@ class Loader:
             await self._write(waiting[half:])
         else:
             self.loaded.records += len(waiting)
+            self._tell(self.loaded.records)
