@@ -22,7 +22,7 @@ from penstock.wire.ids import RisingClock
 from penstock.wire.records import Record
 
 MAX_RECORDS = 20_000
-"""Most records of a transaction: the store writes so many in a few hundred milliseconds, and others wait for it."""
+"""Most records of a transaction: a store writes so many in up to a second, while other writers wait."""
 
 MAX_BYTES = 64 * 1024 * 1024
 """Most encoded bytes of them."""

@@ -61,7 +61,10 @@ class PostgresInspection(ABC):
         )
 
     async def totals(self) -> Totals:
-        """See `SqlInspection.totals`. Tables of more than 10,000 rows are estimated by the server's planner."""
+        """See `SqlInspection.totals`. Tables of more than 10,000 rows are estimated by the server's planner.
+
+        Within some per cent once autovacuum has analysed them; by up to a half wrong in the first minute of a new table.
+        """
         counts: dict[str, int] = {}
         with translated(self._settings.where):
             async with self._pool.connection() as connection:
