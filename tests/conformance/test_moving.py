@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -27,6 +28,7 @@ from tests.conformance.sql_records import START_US, log, message
 from tests.conformance.sqlite_file import execute, rows
 from tests.conformance.state_records import forgotten, hidden, key_value, task, task_status
 from tests.conformance.walking_contract import fill, walked
+from tests.system.command import COMMAND
 
 BACKENDS = ["sqlite", "postgres"]
 PAIRS = [(one, other) for one in BACKENDS for other in BACKENDS]
@@ -47,7 +49,8 @@ def new(tmp_path: Path, postgres: Postgres) -> Iterator[Callable[[str], str]]:
         def url(backend: str) -> str:
             if backend == "sqlite":
                 return f"sqlite:///{tmp_path}/store{next(numbers)}.db"
-            return schemas.enter_context(postgres.schema()).url
+            partitioned = "&level=2" if backend == "partitions" else ""
+            return schemas.enter_context(postgres.schema()).url + partitioned
 
         yield url
 
@@ -178,6 +181,53 @@ async def test_a_file_that_cannot_be_written_stays_what_it_was(run: Command, new
     assert [each.name for each in tmp_path.glob(".*")] == []
 
 
+async def test_an_export_whose_reader_has_seen_enough_ends_quietly(new: New) -> None:
+    url = new("sqlite")
+    async with opened(url) as store:
+        await store.write([message(number)._replace(content="x" * 10_000) for number in range(100)])
+
+    ours, theirs = os.pipe()
+    exporting = await asyncio.create_subprocess_exec(
+        *COMMAND, "export", "--sql", url, stdout=theirs, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(theirs)
+    first = await asyncio.to_thread(os.read, ours, 20)
+    os.close(ours)
+    _, complaints = await exporting.communicate()
+
+    assert first == b'{"penstock_export":1'
+    assert (exporting.returncode, complaints) == (Code.NO, b"")
+
+
+async def test_what_is_no_file_is_written_to_as_it_is(run: Command, new: New, tmp_path: Path) -> None:
+    url = new("sqlite")
+    expected = await filled(url)
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "file")
+
+    reading = asyncio.create_task(asyncio.to_thread(pipe.read_bytes))
+    assert (await run("export", pipe, "--sql", url)).code == Code.OK
+    assert (await run("export", link, "--sql", url)).code == Code.OK
+
+    assert await reading == expected
+    assert link.is_symlink()
+    assert (tmp_path / "file").read_bytes() == expected
+
+
+@pytest.mark.parametrize("command", ["export", "backup"])
+async def test_a_store_is_not_written_over_itself(command: str, run: Command, new: New) -> None:
+    url = new("sqlite")
+    expected = await filled(url)
+
+    ran = await run(command, url.removeprefix("sqlite:///"), "--sql", url)
+
+    assert ran.code == Code.USAGE
+    assert "is the store itself; give another name" in ran.err
+    async with opened(url) as store:
+        assert await exported(store) == expected
+
+
 # What others wrote
 
 
@@ -235,7 +285,7 @@ async def test_an_unknown_time_zone_and_a_database_are_usage_errors(run: Command
 # Copy
 
 
-@pytest.mark.parametrize(("one", "other"), PAIRS)
+@pytest.mark.parametrize(("one", "other"), [*PAIRS, ("sqlite", "partitions"), ("partitions", "sqlite")])
 async def test_a_copy_is_the_same_in_every_table(one: str, other: str, run: Command, new: New) -> None:
     source, target = new(one), new(other)
     expected = await filled(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,8 +48,8 @@ def export(
 
 
 async def _export(sql_url: str, file: Path, tables: Sequence[str]) -> None:
+    from penstock.moving import WouldReplaceItself, export_to  # noqa: PLC0415
     from penstock.moving import export as write  # noqa: PLC0415
-    from penstock.moving import export_to  # noqa: PLC0415
 
     counts: dict[str, int] = {}
     store = _store(sql_url)
@@ -64,8 +65,13 @@ async def _export(sql_url: str, file: Path, tables: Sequence[str]) -> None:
                 sys.stdout.buffer.flush()
             else:
                 await export_to(store, file, tables, tell)
+    except BrokenPipeError:
+        _let_go_of_standard_output()
+        raise SystemExit(Code.NO) from None
     except OSError as exc:
         raise _unwritable(file, exc) from exc
+    except WouldReplaceItself as exc:
+        raise Stop(str(exc), Code.USAGE) from None
     finally:
         await store.close()
     say(f"{sum(counts.values()):,} records of {len(tables)} tables.")
@@ -86,7 +92,7 @@ def backup(
 
 
 async def _back_up(sql_url: str, file: Path) -> None:
-    from penstock.moving import back_up  # noqa: PLC0415 - see `app`
+    from penstock.moving import WouldReplaceItself, back_up  # noqa: PLC0415 - see `app`
 
     _refuse_open_database(file)
     store = _store(sql_url)
@@ -95,8 +101,17 @@ async def _back_up(sql_url: str, file: Path) -> None:
             await back_up(store, file, bars.tell)
     except OSError as exc:
         raise _unwritable(file, exc) from exc
+    except WouldReplaceItself as exc:
+        raise Stop(str(exc), Code.USAGE) from None
     finally:
         await store.close()
+
+
+def _let_go_of_standard_output() -> None:
+    """Whoever read it has seen enough. Python would complain of what is still to be written when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _refuse_open_database(file: Path) -> None:

@@ -24,7 +24,7 @@ from penstock.wire.errors import InvalidRecord
 from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
-    from penstock.moving import Loaded
+    from penstock.moving.loading import Loaded
     from penstock.producer import Producer
 
 

@@ -15,9 +15,18 @@ Tell: TypeAlias = Callable[[str, int, int | None], object]
 """Is told what is counted, how many there are by now, and, where that is known, how many there will be."""
 
 
+class WouldReplaceItself(ValueError):
+    """A store was to be written over its own file."""
+
+
 @runtime_checkable
 class OneFile(Protocol):
     """A store that is one file, and can be copied as such."""
+
+    @property
+    def file(self) -> Path:
+        """Where it lies."""
+        ...
 
     async def back_up(self, to: Path, tell: Callable[[int, int], object]) -> None:
         """Write the store as it is now to *to*, a new file. *tell* is told pages done, and pages in all."""
@@ -29,16 +38,19 @@ async def back_up(store: SqlStore, to: Path, tell: Tell) -> None:
 
     Raises:
         OSError: *to* cannot be written; what was there before is still there.
+        WouldReplaceItself: *to* is the store.
     """
     if not isinstance(store, OneFile):
         await export_to(store, to, list(TABLES), tell)
         return
+    _refuse_itself(store, to)
     with replacing(to) as partial:
         await store.back_up(partial, lambda done, all_: tell("pages", done, all_))
 
 
 async def export_to(store: SqlStore, to: Path, tables: Sequence[str], tell: Tell) -> None:
     """Write *tables* of *store* to the file *to*. Raises as `back_up` does."""
+    _refuse_itself(store, to)
     with replacing(to) as partial, opened(partial, to) as file:
         await export(store, file, tables, tell)
 
@@ -48,3 +60,8 @@ async def export(store: SqlStore, file: IO[bytes], tables: Sequence[str], tell: 
     async with store.snapshot() as source:
         async for lines in lines_of(source, tables, lambda table, count: tell(table, count, None)):
             file.write(lines)
+
+
+def _refuse_itself(store: SqlStore, to: Path) -> None:
+    if isinstance(store, OneFile) and to.exists() and store.file.exists() and to.samefile(store.file):
+        raise WouldReplaceItself(f"{to} is the store itself; give another name")

@@ -13,7 +13,11 @@ from typing import IO, cast
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside *path* to write to. Where the block ends well, what it wrote is on disk under *path*; otherwise
-    *path* is what it was."""
+    *path* is what it was. What is no file, such as a pipe, is written to as it is."""
+    path = path.resolve()  # a link stays one
+    if path.exists() and not path.is_file():
+        yield path
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial

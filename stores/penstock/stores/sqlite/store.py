@@ -63,6 +63,11 @@ class SqliteStore(SqliteInspection, SqliteUpkeep):
         finally:
             await reading.close()
 
+    @property
+    def file(self) -> Path:
+        """Where the database lies."""
+        return self._settings.path
+
     async def back_up(self, to: Path, tell: Callable[[int, int], object]) -> None:
         """Write the file as it is now to *to*, a new file, while others write. *tell* is told pages done, and in all.
 
