@@ -16,9 +16,9 @@ from penstock.direct import (
 )
 from penstock.direct import transaction as transactions
 from penstock.stores import StoreRejected
-from penstock.wire.errors import InvalidRecord
+from penstock.wire.errors import InvalidRecord, RecordTooLarge
 from penstock.wire.ids import new_id
-from penstock.wire.records import Embedding, Message
+from penstock.wire.records import MAX_RECORD_BYTES, Embedding, Message
 
 
 class Refused(Exception):
@@ -96,6 +96,12 @@ class DirectContract:
     async def test_a_wrong_call_stores_nothing_and_says_what_is_wrong(self, store: DirectStore) -> None:
         with pytest.raises(InvalidRecord, match="session_id"):
             await store.message(session_id="", role="user")
+
+        assert await store.reader.count_messages() == 0
+
+    async def test_what_fits_into_no_frame_is_refused_here_too(self, store: DirectStore) -> None:
+        with pytest.raises(RecordTooLarge):
+            await store.message(session_id="s", role="user", content="x" * MAX_RECORD_BYTES)
 
         assert await store.reader.count_messages() == 0
 

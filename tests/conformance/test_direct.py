@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import text
 
 from penstock.direct import DirectStore, open_store
-from penstock.stores import BadStoreURL
+from penstock.stores import BadStoreURL, StoreUnavailable
 from penstock.stores.errors import MissingExtra
 from penstock.stores.health import CHECK_TIMEOUT_S, NotWell, examined
+from penstock.stores.memory.sql import MemorySql
 from penstock.wire.records import Message
 from tests.conformance.direct_contract import DirectContract
 from tests.conformance.postgres_server import Schema
@@ -102,6 +103,30 @@ class TestSqlite(OnDisk):
         assert not health.healthy
         assert "not there" in next(check.detail for check in health.checks if check.name == "writable")
 
+    async def test_a_commit_that_found_the_file_locked_may_be_repeated(self, tmp_path: Path) -> None:
+        async with open_store(f"sqlite:///{tmp_path}/p.db?busy_timeout_ms=20") as store:
+            tx = store.begin()
+            tx.message(session_id="s", role="user", content="once")
+            tx.task(task_id="t")
+            async with store.engine().connect() as other:
+                await other.execute(text("BEGIN IMMEDIATE"))
+                with pytest.raises(StoreUnavailable, match="locked"):
+                    await tx.commit()
+                await other.rollback()
+
+            assert await tx.commit() == 2
+            assert await store.reader.count_messages("s") == 1
+
+    async def test_an_opening_that_failed_may_be_repeated(self, tmp_path: Path) -> None:
+        (tmp_path / "folder").touch()
+        store = open_store(f"sqlite:///{tmp_path}/folder/p.db")
+        with pytest.raises(StoreUnavailable):
+            await store.open()
+        (tmp_path / "folder").unlink()
+
+        async with store:
+            await store.log(level="info", event="seen")
+
     async def test_a_schema_that_is_behind_is_told_and_still_well(self, store: DirectStore, tmp_path: Path) -> None:
         execute(tmp_path / "p.db", "DELETE FROM schema_migrations WHERE number = 2")
         schema = (await store.health()).checks[1]
@@ -157,6 +182,37 @@ class TestPostgres(OnDisk):
         assert not totals.exact
         assert 19_000 < totals.sessions < 21_000
         assert totals.messages == 0
+
+
+class CountingStore(MemorySql):
+    """Knows how often it was set up and closed."""
+
+    setups = closings = 0
+
+    async def setup(self, *, migrate: bool = True) -> None:
+        self.setups += 1
+        await asyncio.sleep(0)
+        await super().setup(migrate=migrate)
+
+    async def close(self) -> None:
+        self.closings += 1
+        await super().close()
+
+
+async def test_tasks_that_open_one_store_at_once_open_and_close_it_once() -> None:
+    counting = CountingStore()
+    store = DirectStore(counting)
+    entered = asyncio.Barrier(5)
+
+    async def use() -> None:
+        async with store:
+            await entered.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(5):
+            tasks.create_task(use())
+
+    assert (counting.setups, counting.closings) == (1, 1)
 
 
 # A check by itself

@@ -122,7 +122,7 @@ class PostgresInspection(ABC):
                 transaction = connection.transaction()
                 await transaction.start()
                 try:
-                    await connection.execute(_SQL["hold_fence"], _PROBE, 1)
+                    await connection.execute(_SQL["write_probe"], _PROBE)
                 finally:
                     await transaction.rollback()
         return "a row was written and taken back"

@@ -3,6 +3,10 @@
 -- name: server_version
 SHOW server_version;
 
+-- name: write_probe
+-- To be rolled back.
+INSERT INTO fences (partition, epoch) VALUES ($1, 1) ON CONFLICT (partition) DO NOTHING;
+
 -- How many rows there are. A table with more than $1 is not counted, which would read all of it, but estimated.
 
 -- name: count_records
