@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from penstock.stores import StoreRejected, StoreUnavailable
+from penstock.stores import BadStoreURL, StoreRejected, StoreUnavailable
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.queries import MessageQuery
 from penstock.wire.ids import wall_clock_us
@@ -281,3 +281,19 @@ async def test_a_connection_to_partitions_keeps_its_plans(
     async with reader._pool.connection() as connection:
         assert await connection.fetchval("SHOW plan_cache_mode") == mode
     await reader.close()
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ("level=3", r"level is 3; 1 \(plain tables\) and 2"),
+        ("level=two", "a whole number"),
+        ("level=2&period=year", "period is 'year'; day, week, month"),
+    ],
+)
+def test_a_level_or_period_that_is_none_is_refused(options: str, complaint: str) -> None:
+    with pytest.raises(BadStoreURL, match=complaint):
+        open_sql(f"postgresql://h/db?{options}")
