@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from penstock.stores.contract import Fence
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.postgres import schema as schema_of_store
 from penstock.stores.postgres.deletions import _lock_of
@@ -32,13 +33,14 @@ async def _wait_until_locked_out(schema: Schema, sessions: int) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("fences", [(None, None), (Fence("a", 1), None), (None, Fence("b", 1))], ids=str)
 async def test_a_deletion_waits_for_who_writes_to_its_session_and_for_nobody_else(
-    store: PostgresStore, schema: Schema
+    store: PostgresStore, schema: Schema, fences: tuple[Fence | None, Fence | None]
 ) -> None:
     schema.execute("BEGIN", f"LOCK TABLE {schema.name}.messages IN SHARE MODE")
-    writing = asyncio.create_task(store.write([message(1)]))
+    writing = asyncio.create_task(store.write([message(1)], fences[0]))
     await _wait_until_locked_out(schema, 1)
-    deleting = asyncio.create_task(store.write([hidden(9, 1)]))
+    deleting = asyncio.create_task(store.write([hidden(9, 1)], fences[1]))
     await _wait_until_locked_out(schema, 2)
     beside = await store.write([hidden(9, 2, _OTHER)])
     schema.execute("COMMIT")

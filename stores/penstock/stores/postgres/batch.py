@@ -12,7 +12,7 @@ from penstock.stores.errors import StaleOwner
 from penstock.stores.postgres import state
 from penstock.stores.postgres.bulk import columns, execute, parts
 from penstock.stores.postgres.copying import COPY_FROM, copy_logs
-from penstock.stores.postgres.deletions import Deletions
+from penstock.stores.postgres.deletions import Deletions, lock, locks_of
 from penstock.stores.sessions import growth
 from penstock.stores.sqlfiles import statements
 from penstock.wire.records import LogEvent, Message, Record
@@ -55,8 +55,11 @@ async def apply(connection: Any, batch: Batch, deletions: Deletions, *, copies: 
         StaleOwner: A higher epoch has written. Nothing is written.
         Collision: Nothing is written; the next try may pass.
     """
+    locks = locks_of(batch.records)
     if batch.fence is not None:
-        await _hold(connection, batch.fence)
+        await _hold(connection, batch.fence, locks)
+    else:
+        await lock(connection, locks)
     # Before the messages: what of a deleted session lies in the same batch is then told by its time alone.
     records, deleted = await deletions.settle(connection, batch.records)
     return (
@@ -68,8 +71,9 @@ async def apply(connection: Any, batch: Batch, deletions: Deletions, *, copies: 
     )
 
 
-async def _hold(connection: Any, fence: Fence) -> None:
-    if await connection.fetchval(_SQL["hold_fence"], *fence) is None:
+async def _hold(connection: Any, fence: Fence, locks: Sequence[tuple[int, bool]]) -> None:
+    numbers, alone = columns(locks) or ([], [])
+    if await connection.fetchval(_SQL["hold_fence"], *fence, numbers, alone) is None:
         raise StaleOwner(fence.partition, fence.epoch, await connection.fetchval(_SQL["fence"], fence.partition))
 
 

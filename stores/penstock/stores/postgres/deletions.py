@@ -34,15 +34,13 @@ class Deletions:
         self._has_tombstones = False
 
     async def settle(self, connection: Any, records: Sorted) -> tuple[Sorted, int]:
-        """Delete what *records* say is deleted.
+        """Delete what *records* say is deleted, while the locks of `locks_of` are held.
 
         Returns the records without what is of deleted sessions, with the mark on messages that were deleted before they
         came; and how many deletions took effect.
         """
-        sessions = _sessions(records.messages, records.chunks, records.deletions)
-        if not sessions:
+        if not (records.messages or records.chunks or records.deletions):
             return records, 0
-        await _lock(connection, sessions, _sessions(records.deletions))
         taken = await _apply(connection, records.deletions)
         if not self._has_tombstones:
             # Only now: who comes with the first tombstone of these sessions has had to wait for the lock, or we have.
@@ -59,15 +57,22 @@ def _sessions(*records: Iterable[Message | StreamChunk | MessageDeletion]) -> se
         raise StoreRejected("a session's id is of a type that no column holds") from exc
 
 
+def locks_of(records: Sorted) -> list[tuple[int, bool]]:
+    """The locks on the sessions of *records*, in order, each with whether it must be had alone."""
+    alone = {_lock_of(session) for session in _sessions(records.deletions)}
+    shared = {_lock_of(session) for session in _sessions(records.messages, records.chunks)}
+    return sorted((number, number in alone) for number in shared | alone)
+
+
 async def share_sessions(connection: Any, sessions: Iterable[str]) -> None:
     """Keep *sessions* from being deleted as a whole until the commit, as everybody does who writes to them."""
-    await _lock(connection, sessions, ())
+    await lock(connection, sorted((number, False) for number in {_lock_of(session) for session in sessions}))
 
 
-async def _lock(connection: Any, sessions: Iterable[str], deleted: Iterable[str]) -> None:
-    alone = {_lock_of(session) for session in deleted}
-    locks = sorted((number, number in alone) for number in {_lock_of(session) for session in sessions})
-    await connection.execute(_SQL["lock_sessions"], *columns(locks))
+async def lock(connection: Any, locks: Sequence[tuple[int, bool]]) -> None:
+    """Take *locks*, as `locks_of` gives them, one after another."""
+    if locks:
+        await connection.execute(_SQL["lock_sessions"], *columns(locks))
 
 
 @lru_cache(maxsize=20_000)
