@@ -19,9 +19,10 @@ from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import START_US, Backend
 from tests.conformance.state_contract import StateConformance
 from tests.conformance.test_postgres_schema import _fill, _literal
+from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestPostgresLevel2(StateConformance, DeletionConformance, SqlStoreConformance):
+class TestPostgresLevel2(UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance):
     """Records have ids of callers' own keys here, which lie in the default partition."""
 
     server: ClassVar[Postgres]

@@ -215,6 +215,10 @@ class UpkeepConformance:
     async def test_an_empty_store_has_nothing_due(self, store: SqlStore) -> None:
         assert [await store.count_due(kind, FAR_US) for kind in KINDS] == [0] * len(KINDS)
         assert [await store.remove_due(kind, FAR_US, FAR_US, 10) for kind in KINDS] == [0] * len(KINDS)
+
+    async def test_what_is_tidy_needs_no_more(self, store: SqlStore) -> None:
+        await store.tidy(FAR_US)
+
         assert await store.tidy(FAR_US) == {}
 
     # One test for several backends is the point of a contract, not an accident.

@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from penstock.embedded import EmbeddedQueue
 from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.queue import Queue
+from penstock.wire.records import Record
 from penstock.worker.fleet import Fleet
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
@@ -60,7 +62,7 @@ def emptied(path: Path) -> dict[str, bool]:
         return dict(connection.execute("SELECT id, data IS NULL AND deleted_at IS NOT NULL FROM contexts"))
 
 
-def caretaker(queue: Queue, store: str, worker_id: str = "w1", **settings: int) -> Caretaker:
+def caretaker(queue: Queue, store: str, worker_id: str = "w1", **settings: Any) -> Caretaker:
     config = WorkerConfig(namespace=queue.keys.namespace, sql_url=store, vector_url="memory://", **settings)
     return Caretaker(Site(config=config, queue=queue, stores=Stores(config), fleet=Fleet(queue, worker_id)))
 
@@ -117,7 +119,11 @@ async def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
     await store.setup()
     now_us = wall_clock_us()
     young = message(9_999, "young")._replace(created_at_us=now_us)
-    state = [context(1, expires_at_us=now_us), key_value(1, expires_at_us=now_us), task(1, status="completed")]
+    state: list[Record] = [
+        context(1, expires_at_us=now_us),
+        key_value(1, expires_at_us=now_us),
+        task(1, status="completed"),
+    ]
     await store.write([*(message(number, f"s{number % 9}") for number in range(2_500)), young])
     await store.write([log(1), log(2), *state, deleted(2, context(0, "other")), key_value(2, "stays")])
     await store.close()

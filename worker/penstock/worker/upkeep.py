@@ -29,10 +29,10 @@ _DAY_US = 86_400_000_000
 _FLOOR_US = 3_600_000_000
 """What is younger than an hour never goes because of a file's size."""
 
-_REST_BESIDE_DRAINS = 15.0
+_REST_BESIDE_DRAINS = 10.0
 _REST = 1.0
-"""After a slice upkeep rests for so many times as long as it took, so that drains keep their speed. Other workers may
-drain while this one does not."""
+"""After a slice upkeep rests for so many times as long as it took. Beside drains at full speed that is the time of the
+batches too that it waited for. Other workers may drain while this one does not."""
 
 _SHARE = 0.8
 """The part of a period that a run may take, and that nobody else begins one in."""

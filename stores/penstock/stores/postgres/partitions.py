@@ -103,20 +103,20 @@ async def _divide(connection: Any, table: Table, now_us: int, period: str) -> No
     is_empty = not await connection.fetchval(await connection.fetchval(_SQL["has_rows"], table))
     whole = everything_until(current(now_us, period))
     former = whole.name(table)
-    await _run(connection, "divide", table, former, _default(table))
+    await run(connection, "divide", table, former, _default(table))
     if is_empty:
-        await _run(connection, "drop_table", former)
+        await run(connection, "drop_table", former)
     for span in missing([] if is_empty else [whole], now_us, period):
         await _make(connection, table, span)
     if not is_empty:
-        await _run(connection, "attach_divided", table, former, *whole.ids)
+        await run(connection, "attach_divided", table, former, *whole.ids)
 
 
 async def keep(pool: Pool, settings: PostgresSettings, now_us: int) -> Partitions:
     """See `PostgresStore.keep_partitions`."""
     made: list[str] = []
     outside: dict[str, Outside] = {}
-    if not await _is_divided(pool):
+    if not await is_divided(pool):
         return Partitions(1, made, outside)
     for table in TABLES:
         made += await _make_missing(pool, settings, table, now_us)
@@ -129,7 +129,7 @@ async def open_at_level(pool: Pool, settings: PostgresSettings, *, tell: bool) -
 
     A role that may only write rows makes none: the default partition takes what has no other.
     """
-    if not await _is_divided(pool):
+    if not await is_divided(pool):
         return
     if settings.level == 1 and tell:
         logger(_LOGGER).info(
@@ -153,24 +153,25 @@ async def open_at_level(pool: Pool, settings: PostgresSettings, *, tell: bool) -
 
 async def drop(pool: Pool, settings: PostgresSettings, table: Table, before_us: int) -> Dropped:
     """See `PostgresStore.drop_before`."""
-    is_divided = await _is_divided(pool)
+    divided = await is_divided(pool)
     async with pool.connection() as connection:
         now_us = await connection.fetchval(_SQL["server_time"])
     if before_us > now_us:
         raise ValueError(f"before_us is {before_us}, after the server's clock ({now_us}); nothing is dropped")
     names: list[str] = []
     kept = 0
-    while is_divided:
+    while divided:
         gone = await alone(pool, settings.timeout, lambda each: _drop_next(each, table, before_us))
         if gone is None:
             break
         names.append(gone[0])
         kept += gone[1]
-    deleted = await _delete(pool, _default(table) if is_divided else table, before_us)
+    deleted = await _delete(pool, _default(table) if divided else table, before_us)
     return Dropped(names, kept, deleted)
 
 
-async def _is_divided(pool: Pool) -> bool:
+async def is_divided(pool: Pool) -> bool:
+    """Whether the database is at level 2."""
     async with pool.connection() as connection:
         # All tables are divided in one transaction.
         return bool(await connection.fetchval(_SQL["is_partitioned"], TABLES[0]))
@@ -197,18 +198,27 @@ async def _make_next(connection: Any, table: Table, now_us: int, settings: Postg
 
 
 async def _make(connection: Any, table: Table, span: Span) -> None:
-    await _run(connection, "make_partition", table, span.name(table), *span.ids, _default(table))
+    await run(connection, "make_partition", table, span.name(table), *span.ids, _default(table))
+
+
+async def past(connection: Any, table: Table, before_us: int) -> list[str]:
+    """The names of partitions that end before *before_us*."""
+    return [name for name, span in await _listed(connection, table) if span is not None and span.end_us <= before_us]
+
+
+async def run(connection: Any, statement: str, *names: object) -> None:
+    """Have the server put DDL together, and run it."""
+    await connection.execute(await connection.fetchval(_SQL[statement], *names), timeout=_LONG_S)
 
 
 async def _drop_next(connection: Any, table: Table, before_us: int) -> tuple[str, int] | None:
     """Drop one partition that ends before *before_us*. Returns its name, and how many rows stay."""
-    for name, span in await _listed(connection, table):
-        if span is not None and span.end_us <= before_us:
-            await _run(connection, "detach_partition", table, name)
-            keep_younger = await connection.fetchval(_SQL["keep_younger"], table, name)
-            kept = await connection.execute(keep_younger, before_us, timeout=_LONG_S)
-            await _run(connection, "drop_table", name)
-            return name, _count(kept)
+    for name in await past(connection, table, before_us):
+        await run(connection, "detach_partition", table, name)
+        keep_younger = await connection.fetchval(_SQL["keep_younger"], table, name)
+        kept = await connection.execute(keep_younger, before_us, timeout=_LONG_S)
+        await run(connection, "drop_table", name)
+        return name, _count(kept)
     return None
 
 
@@ -225,7 +235,7 @@ async def _delete(pool: Pool, table: str, before_us: int) -> int:
 
 async def rows_outside(pool: Pool, looked_at: int) -> Mapping[str, Outside]:
     """By table, what its default partition holds among its lowest *looked_at* ids; nothing at level 1."""
-    if not await _is_divided(pool):
+    if not await is_divided(pool):
         return {}
     return {table: await _outside(pool, table, looked_at) for table in TABLES}
 
@@ -255,11 +265,6 @@ async def _listed(connection: Any, table: Table) -> list[tuple[str, Span | None]
 
 def _spans(listed: Sequence[tuple[str, Span | None]]) -> list[Span]:
     return [span for _, span in listed if span is not None]
-
-
-async def _run(connection: Any, statement: str, *names: object) -> None:
-    """Have the server put DDL together, and run it."""
-    await connection.execute(await connection.fetchval(_SQL[statement], *names), timeout=_LONG_S)
 
 
 def _default(table: Table) -> str:

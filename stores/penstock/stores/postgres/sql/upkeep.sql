@@ -92,6 +92,53 @@ WHERE id = ANY(ARRAY(
 ))
 RETURNING id, session_id, deleted_at IS NULL;
 
+-- name: count_due_logs_default
+SELECT count(*) FROM logs_default WHERE created_at < $1;
+
+-- name: count_due_messages_default
+SELECT count(*) FROM messages_default WHERE created_at < $1;
+
+-- name: remove_due_logs_default
+DELETE FROM logs_default
+WHERE id = ANY(ARRAY(
+    SELECT id FROM logs_default WHERE created_at < $1 ORDER BY created_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+));
+
+-- name: due_messages_default
+SELECT id, session_id FROM messages_default WHERE created_at < $1 ORDER BY created_at, id LIMIT $2;
+
+-- name: count_older
+-- The statement that counts what is older in a partition.
+SELECT format('SELECT count(*) FROM %I WHERE created_at < $1', $1::text);
+
+-- name: move_younger
+-- Rows of the detached partition $2 that are younger than their ids say go to the default partition $1.
+SELECT format(
+    'WITH young AS (DELETE FROM %2$I WHERE created_at >= $1 RETURNING *) INSERT INTO %1$I SELECT * FROM young',
+    $1::text, $2::text
+);
+
+-- name: set_aside
+-- Under a name that tells upkeep that its rows are gone, but their sessions have not been counted yet.
+SELECT format('ALTER TABLE %I RENAME TO %I', $1::text, 'set_aside_' || $1::text);
+
+-- name: partitions_set_aside
+SELECT relname FROM pg_class
+WHERE relname LIKE 'set\_aside\_messages\_%' AND relkind = 'r' AND pg_table_is_visible(oid) ORDER BY relname;
+
+-- name: remove_set_aside
+-- By session, so that a slice is about few of them.
+SELECT format(
+    'DELETE FROM %1$I WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM %1$I ORDER BY session_id LIMIT $1 FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING id, session_id, deleted_at IS NULL',
+    $1::text
+);
+
+-- name: has_rows_left
+SELECT format('SELECT EXISTS (SELECT 1 FROM %I)', $1::text);
+
 -- name: lock_session_rows
 -- What is counted next must be seen as those left it who have counted meanwhile.
 SELECT id FROM sessions WHERE id = ANY($1::text []) ORDER BY id FOR UPDATE;

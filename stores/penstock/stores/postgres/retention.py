@@ -1,0 +1,106 @@
+"""Retention at level 2: whole partitions go when the last of their rows is past its time.
+
+A partition of log events is dropped. One of messages is detached first, and with it its rows are gone; then its
+sessions are counted a slice at a time, and it is dropped when none is left. A crash between the two leaves it set
+aside, and the next run goes on. Until then some sessions count messages that are gone.
+
+Rows of the default partition, which are those of callers' own keys, go one by one, as all do at level 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+from penstock.stores.postgres.ddl import alone
+from penstock.stores.postgres.partitions import Table, past, run
+from penstock.stores.postgres.pool import Pool
+from penstock.stores.postgres.settings import PostgresSettings
+from penstock.stores.sqlfiles import statements
+
+_SQL = statements("penstock.stores.postgres")
+
+_LONG_S = 3_600.0
+"""For what has to read a whole partition."""
+
+Settle: TypeAlias = Callable[[Any, Sequence[Any]], Awaitable[int]]
+"""Counts sessions down by messages that are gone: (id, session, whether it was live). Returns how many they were."""
+
+
+async def count(connection: Any, table: Table, before_us: int) -> int:
+    """How many rows `remove_partition`, called until it finds nothing, removes."""
+    names = await past(connection, table, before_us)
+    if table == "messages":
+        names += [name for (name,) in await connection.fetch(_SQL["partitions_set_aside"])]
+    return sum([await _older(connection, name, before_us) for name in names])
+
+
+async def remove_partition(
+    pool: Pool, settings: PostgresSettings, table: Table, before_us: int, *, limit: int, settle: Settle
+) -> int:
+    """Remove a partition of log events, or *limit* rows of one of messages. Returns how many; 0 when none is left."""
+    if table == "logs":
+        while (gone := await alone(pool, settings.timeout, partial(_drop_logs, before_us=before_us))) is not None:
+            if gone:
+                return gone
+        return 0
+    while (name := await _set_aside(pool, settings, before_us)) is not None:
+        if gone := await pool.transact(partial(_settle, name=name, limit=limit, settle=settle)):
+            return gone
+        if not await alone(pool, settings.timeout, partial(_drop_if_empty, name=name)):
+            return 0  # another process is about the rest
+    return 0
+
+
+async def _drop_logs(connection: Any, before_us: int) -> int | None:
+    for name in await past(connection, "logs", before_us):
+        await _detach(connection, "logs", name, before_us)
+        gone = await _older(connection, name, before_us)
+        await run(connection, "drop_table", name)
+        return gone
+    return None
+
+
+async def _set_aside(pool: Pool, settings: PostgresSettings, before_us: int) -> str | None:
+    """A partition whose rows are gone; None where there is none, and none is past its time."""
+    async with pool.connection() as connection:
+        name: str | None = await connection.fetchval(_SQL["partitions_set_aside"])
+    if name is None and await alone(pool, settings.timeout, partial(_set_next_aside, before_us=before_us)):
+        return await _set_aside(pool, settings, before_us)
+    return name
+
+
+async def _set_next_aside(connection: Any, before_us: int) -> bool:
+    for name in await past(connection, "messages", before_us):
+        await _detach(connection, "messages", name, before_us)
+        await connection.execute(await connection.fetchval(_SQL["set_aside"], name))
+        return True
+    return False
+
+
+async def _detach(connection: Any, table: Table, name: str, before_us: int) -> None:
+    await run(connection, "detach_partition", table, name)
+    move_younger = await connection.fetchval(_SQL["move_younger"], f"{table}_default", name)
+    await connection.execute(move_younger, before_us, timeout=_LONG_S)
+
+
+async def _settle(connection: Any, *, name: str, limit: int, settle: Settle) -> int:
+    gone = await connection.fetch(await connection.fetchval(_SQL["remove_set_aside"], name), limit)
+    return await settle(connection, gone)
+
+
+async def _drop_if_empty(connection: Any, *, name: str) -> bool:
+    if name not in [each for (each,) in await connection.fetch(_SQL["partitions_set_aside"])]:
+        return True
+    if await connection.fetchval(await connection.fetchval(_SQL["has_rows_left"], name)):
+        return False
+    await run(connection, "drop_table", name)
+    return True
+
+
+async def _older(connection: Any, name: str, before_us: int) -> int:
+    older: int = await connection.fetchval(
+        await connection.fetchval(_SQL["count_older"], name), before_us, timeout=_LONG_S
+    )
+    return older
