@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from penstock.cli.exits import Code
-from penstock.moving import Loader, export, load
+from penstock.moving import Loader, back_up, export, load
 from penstock.moving.sources import look_at
 from penstock.stores.contract import SqlStore
 from penstock.stores.memory.sql import open_sql
@@ -396,6 +397,24 @@ async def test_a_copy_onto_itself_or_from_nowhere_is_refused(run: Command, new: 
     assert (same.code, nowhere.code) == (Code.USAGE, Code.AWAY)
 
 
+async def test_a_store_of_the_release_before_is_migrated_before_it_is_read(
+    run: Command, new: New, tmp_path: Path
+) -> None:
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old)) as connection:
+        connection.executescript((Path(__file__).parents[1] / "upgrade/sqlite_0001.sql").read_text())
+    url, target = f"sqlite:///{old}", new("sqlite")
+
+    for arguments in (("export", "--sql", url), ("copy", "--from", url, "--to", target)):
+        ran = await run(*arguments)
+        assert (ran.code, ran.out) == (Code.SETUP, "")
+        assert "the schema has version 1, 2 is needed to read all of it: run `penstock migrate`" in ran.err
+
+    async with opened(url):
+        assert (await run("copy", "--from", url, "--to", target)).code == Code.OK
+        assert "0 records, verified" not in (await run("copy", "--from", url, "--to", target)).err
+
+
 # Backup
 
 
@@ -456,6 +475,28 @@ async def test_a_database_in_use_is_not_taken_for_an_old_backup(run: Command, ne
         assert ran.code == Code.USAGE
         assert "is store1.db a database that is in use?" in ran.err
         assert await walked(store, "messages") == [message(0)]
+
+
+async def test_an_interrupted_backup_leaves_what_was_there(new: New, tmp_path: Path) -> None:
+    url, file = new("sqlite"), tmp_path / "backup.db"
+    await filled(url)
+    file.write_text("before")
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        reached.set()
+        assert go_on.wait(20)
+
+    async with opened(url) as store:
+        backing_up = asyncio.create_task(back_up(store, file, hold))
+        assert await asyncio.to_thread(reached.wait, 20)
+        backing_up.cancel()
+        go_on.set()
+        await asyncio.wait([backing_up])
+
+    assert backing_up.cancelled()
+    assert file.read_text() == "before"
+    assert list(tmp_path.glob(".*")) == []
 
 
 async def test_no_backup_is_left_of_nothing(run: Command, tmp_path: Path) -> None:

@@ -52,17 +52,20 @@ class _Copied:
 
 async def _copy(source_url: str, target_url: str, *, json: bool) -> list[_Copied]:
     from penstock.moving import Loader  # noqa: PLC0415 - see `app`
+    from penstock.moving.walks import refuse_old  # noqa: PLC0415
     from penstock.stores.walking import TABLES  # noqa: PLC0415
 
     copied = []
-    async with _opened(source_url) as source, _opened(target_url) as target, source.snapshot() as then:
+    async with _opened(source_url) as source, _opened(target_url) as target:
+        await refuse_old(source)
         await target.setup()
-        for table in TABLES:
-            with Bars() as bars:
-                each = await _copy_table(table, then, target, Loader(target, bars.complain), bars)
-            if not json:
-                say(_sentence(each))
-            copied.append(each)
+        async with source.snapshot() as then:
+            for table in TABLES:
+                with Bars() as bars:
+                    each = await _copy_table(table, then, target, Loader(target, bars.complain), bars)
+                if not json:
+                    say(_sentence(each))
+                copied.append(each)
     return copied
 
 

@@ -8,6 +8,7 @@ from typing import IO, Protocol, TypeAlias, runtime_checkable
 
 from penstock.moving.exports import lines_of
 from penstock.moving.files import opened, replacing
+from penstock.moving.walks import refuse_old
 from penstock.stores.contract import SqlStore
 from penstock.stores.walking import TABLES
 
@@ -57,6 +58,7 @@ async def export_to(store: SqlStore, to: Path, tables: Sequence[str], tell: Tell
 
 async def export(store: SqlStore, file: IO[bytes], tables: Sequence[str], tell: Tell) -> None:
     """Write *tables* of *store*, as they are at one instant, to *file*."""
+    await refuse_old(store)
     async with store.snapshot() as source:
         async for lines in lines_of(source, tables, lambda table, count: tell(table, count, None)):
             file.write(lines)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from penstock.stores.contract import SqlStore
+from penstock.stores.errors import SchemaTooOld
+from penstock.stores.schemas import FIRST_WITH_STATE
 from penstock.stores.walking import TABLES
 from penstock.wire.frames import encode
 from penstock.wire.records import Record
@@ -20,6 +23,20 @@ class Walkable(Protocol):
     async def walk(self, table: str, after: Record | None, limit: int) -> Sequence[Record]:
         """See `SqlReading.walk`."""
         ...
+
+
+async def refuse_old(store: SqlStore) -> None:
+    """Refuse a store that cannot be walked whole.
+
+    Raises:
+        SchemaTooOld: It has not all tables yet.
+        StoreUnavailable: There is no store.
+    """
+    found = (await store.schema()).found
+    if 0 < found < FIRST_WITH_STATE:
+        raise SchemaTooOld(
+            f"the schema has version {found}, {FIRST_WITH_STATE} is needed to read all of it: run `penstock migrate`"
+        )
 
 
 async def records_of(source: Walkable, table: str) -> AsyncIterator[Record]:

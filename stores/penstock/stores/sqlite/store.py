@@ -71,17 +71,21 @@ class SqliteStore(SqliteInspection, SqliteUpkeep):
     async def back_up(self, to: Path, tell: Callable[[int, int], object]) -> None:
         """Write the file as it is now to *to*, a new file, while others write. *tell* is told pages done, and in all.
 
-        Called from another thread.
+        Called from another thread. A cancelled call leaves *to* half done, and writes no more to it.
 
         Raises:
             StoreUnavailable: There is no database, the disk is full, or the copy is not sound.
         """
         self._refuse_if_closed()
         stop = Event()
+        copying = asyncio.create_task(asyncio.to_thread(backup.copy, self._settings, to, tell, stop))
         try:
-            await asyncio.to_thread(backup.copy, self._settings, to, tell, stop)
-        finally:
+            await asyncio.shield(copying)
+        except asyncio.CancelledError:
             stop.set()
+            await asyncio.wait([copying])  # until then it would write to *to*
+            copying.exception()  # looked at, or the loop would tell of it
+            raise
 
     async def close(self) -> None:
         """See `Store.close`."""
