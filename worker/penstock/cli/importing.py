@@ -19,12 +19,12 @@ from penstock.cli.conversations import NotAConversation, Turn, pieces_of, turns_
 from penstock.cli.display import complain, console, print_json, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, REDIS_URL, SQL_URL, Json, Namespace, RedisUrl, SqlUrl
-from penstock.moving.sources import DAMAGE, Shape, Source, look_at
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
     from penstock.moving.loading import Loaded
+    from penstock.moving.sources import Source
     from penstock.producer import Producer
 
 
@@ -71,8 +71,8 @@ def import_(
     is 1 then. Ends when the queue holds the conversations, with --wait when the store does.
     """
     zone, sources = _zone(timezone), _sources(files)
-    conversations = [each for each in sources if each.shape is Shape.CONVERSATIONS]
-    direct = [each for each in sources if each.shape is not Shape.CONVERSATIONS]
+    conversations = [each for each in sources if each.is_conversations]
+    direct = [each for each in sources if not each.is_conversations]
     folders = [each for each in files if each.is_dir()]
     if conversations:
         ask(redis_url, namespace, reachable)
@@ -98,6 +98,8 @@ def _show(done: Tally | Loaded, sentence: str, *, json: bool) -> None:
 
 
 def _sources(files: Sequence[Path]) -> list[Source]:
+    from penstock.moving.sources import Shape, look_at  # noqa: PLC0415 - see `app`
+
     try:
         sources = [look_at(file) for file in files if not file.is_dir()]
     except OSError as exc:
@@ -164,6 +166,8 @@ class _Carrier:
 
     async def carry(self, source: Source) -> None:
         """Send what *source* holds; what cannot be sent is told and skipped."""
+        from penstock.moving.sources import DAMAGE  # noqa: PLC0415 - see `app`
+
         file = source.path
         bar, number = self._progress.add_task(file.name), 0
         try:

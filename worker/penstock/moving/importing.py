@@ -53,7 +53,7 @@ async def load_folder(folder: Path, loader: Loader, zone: tzinfo) -> Iterable[So
         except OSError as exc:
             loader.refuse(str(path), f"the file cannot be read: {exc.strerror}")
             continue
-        if source.shape is Shape.CONVERSATIONS:
+        if source.is_conversations:
             conversations.append(source)
         elif source.shape is Shape.DATABASE:
             loader.refuse(str(path), "it is a database; penstock copy reads those of Penstock")

@@ -52,6 +52,11 @@ class Source:
     """When the file was written last."""
     _kept: tuple[BufferedReader, Iterator[bytes]] | None
 
+    @property
+    def is_conversations(self) -> bool:
+        """Whether the queue gets it, and not the store."""
+        return self.shape is Shape.CONVERSATIONS
+
     def open(self) -> tuple[BufferedReader, Iterator[bytes]]:
         """The file, which the caller closes, and its lines."""
         if self._kept:
