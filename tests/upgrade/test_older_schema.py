@@ -14,6 +14,7 @@ from penstock.query import Reader
 from penstock.stores import StoreRejected, sql_store
 from penstock.stores.contract import SqlStore
 from penstock.stores.errors import SchemaTooOld
+from penstock.stores.sqlite.schema import MIGRATIONS
 from penstock.wire.building_state import StateBuilder
 from penstock.wire.ids import RisingClock, StampClock, id_from_key
 from penstock.wire.records import LogEvent, MessageDeletion
@@ -22,6 +23,9 @@ from tests.conformance.sqlite_file import execute
 from tests.faults.system import System
 from tests.system.command import penstock
 from tests.upgrade.earlier import OLD, dumps, load_postgres, load_sqlite
+
+TITLES = [each.title for each in MIGRATIONS]
+"""The same in both backends."""
 
 STATE = StateBuilder(RisingClock(), StampClock(b"8 bytes."))
 NEW = OLD._replace(id=id_from_key("new"), created_at_us=OLD.created_at_us + 9)
@@ -52,7 +56,8 @@ class OlderSchema:
     async def test_it_is_left_as_it_is(self, store: SqlStore) -> None:
         schema = await store.schema()
 
-        assert (schema.found, schema.newest, list(schema.pending)) == (1, 2, ["0002_state"])
+        assert (schema.found, schema.newest) == (1, len(MIGRATIONS))
+        assert list(schema.pending) == TITLES[1:]
 
     async def test_messages_and_logs_are_stored_and_read(self, store: SqlStore) -> None:
         assert await store.write([OLD, NEW, LOG]) == 2
@@ -101,10 +106,10 @@ class OlderSchema:
         await store.close()
 
     async def test_one_that_is_newer_is_refused(self, url: str) -> None:
-        self.say(url, "UPDATE schema_migrations SET number = 9")
+        self.say(url, "UPDATE schema_migrations SET number = 9 WHERE number = 1")
         store = sql_store(url)
 
-        with pytest.raises(StoreRejected, match=r"version 9.* up to 2"):
+        with pytest.raises(StoreRejected, match=rf"version 9.* up to {len(MIGRATIONS)}"):
             await store.setup(migrate=False)
         await store.close()
 
@@ -118,10 +123,10 @@ class OlderSchema:
 
         assert waits.code == still.code == Code.NO
         assert "pending  0002_state" in waits.out
-        assert still.json() == {"before": 1, "now": 1, "newest": 2, "pending": ["0002_state"]}
+        assert still.json() == {"before": 1, "now": 1, "newest": len(MIGRATIONS), "pending": TITLES[1:]}
         assert done.code == again.code == Code.OK
         assert "applied  0002_state" in done.out
-        assert again.out == "The schema has version 2, the newest.\n"
+        assert again.out == f"The schema has version {len(MIGRATIONS)}, the newest.\n"
 
     async def test_a_worker_stores_messages_while_state_waits_for_the_migration(
         self, system: System, url: str, capsys: pytest.CaptureFixture[str]

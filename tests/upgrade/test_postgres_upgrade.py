@@ -1,7 +1,7 @@
 """A database that an earlier release made is opened by this one.
 
-`postgres_0001.sql` is the schema of release 0.1 with a few rows. A release that adds a migration adds a dump; none is
-ever edited.
+`postgres_0001.sql` is the schema of release 0.1 with a few rows; further ones follow by the numbers of the schema.
+A release that adds a migration adds a dump (`make`); none is ever edited.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from penstock.stores.postgres.schema import MIGRATIONS
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import LogEvent
 from tests.conformance.postgres_server import Schema
-from tests.upgrade.earlier import OLD, dumps, load_postgres
+from tests.upgrade.earlier import OLD, check_state, dumps, load_postgres
 
 
 def test_every_migration_has_a_dump() -> None:
@@ -39,3 +39,13 @@ async def test_a_database_of_an_earlier_release_is_read_and_written(dump: Path, 
     assert session is not None
     assert session.message_count == 2
     assert [each.event for each in logs] == ["started"]
+
+
+@pytest.mark.parametrize("dump", dumps("postgres")[1:], ids=lambda dump: dump.stem)
+async def test_state_of_an_earlier_release_is_read_and_kept(dump: Path, schema: Schema) -> None:
+    store = open_sql(load_postgres(dump, schema))
+    await store.setup()
+    try:
+        await check_state(store)
+    finally:
+        await store.close()

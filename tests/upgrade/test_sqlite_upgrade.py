@@ -1,7 +1,8 @@
 """A file that an earlier release made is opened by this one.
 
-`sqlite_0001.sql` is the dump of a file of release 0.1: the schema as that release wrote it, with a few rows.
-A release that adds a migration adds a dump; none is ever edited.
+`sqlite_0001.sql` is the dump of a file of release 0.1: the schema as that release wrote it, with a few rows; further
+ones follow by the numbers of the schema. A release that adds a migration adds a dump (`make`); none
+is ever edited.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from penstock.stores.sqlite import open_sql
 from penstock.stores.sqlite.schema import MIGRATIONS
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import LogEvent
-from tests.upgrade.earlier import OLD, dumps, load_sqlite
+from tests.upgrade.earlier import OLD, check_state, dumps, load_sqlite
 
 
 def test_every_migration_has_a_dump() -> None:
@@ -38,3 +39,13 @@ async def test_a_file_of_an_earlier_release_is_read_and_written(dump: Path, tmp_
     assert session is not None
     assert session.message_count == 2
     assert [each.event for each in logs] == ["started"]
+
+
+@pytest.mark.parametrize("dump", dumps("sqlite")[1:], ids=lambda dump: dump.stem)
+async def test_state_of_an_earlier_release_is_read_and_kept(dump: Path, tmp_path: Path) -> None:
+    store = open_sql(load_sqlite(dump, tmp_path / "old.db"))
+    await store.setup()
+    try:
+        await check_state(store)
+    finally:
+        await store.close()

@@ -12,8 +12,13 @@ from penstock.stores.sqlfiles import Migration, pending, refuse_newer
 FIRST_WITH_STATE = 2
 """Version of the first schema with state and tombstones."""
 
-_BEHIND = 1
-"""So many versions a schema may be behind: what the release before this one made."""
+FIRST_WITH_SEARCH = 3
+"""Version of the first schema with an index of words."""
+
+OLDEST_THAT_RUNS = 1
+"""Version of the schema that the release before this one made: it has to do until somebody migrates it."""
+
+_REMEDY = "run `penstock migrate`"
 
 
 class SchemaVersion(NamedTuple):
@@ -40,11 +45,9 @@ def refuse_unfit(found: int, known: Sequence[Migration]) -> None:
         SchemaTooOld: It is from before the release that came before this one.
     """
     refuse_newer(found, known)
-    if found < len(known) - _BEHIND:
+    if found < OLDEST_THAT_RUNS:
         what = f"the schema has version {found}" if found else "there are no tables"
-        raise SchemaTooOld(
-            f"{what}; this release runs on version {len(known) - _BEHIND} or {len(known)}: run `penstock migrate`"
-        )
+        raise SchemaTooOld(f"{what}; this release runs on version {OLDEST_THAT_RUNS} to {len(known)}: {_REMEDY}")
 
 
 def refuse_what_lacks(found: int, batch: Sorted) -> None:
@@ -56,6 +59,17 @@ def refuse_what_lacks(found: int, batch: Sorted) -> None:
     if found < FIRST_WITH_STATE and (batch.states or batch.deletions):
         what = "state" if batch.states else "deletions"
         raise SchemaTooOld(
-            f"{what} cannot be stored: the schema has version {found}, {FIRST_WITH_STATE} is needed: "
-            f"run `penstock migrate`"
+            f"{what} cannot be stored at version {found} of the schema but from {FIRST_WITH_STATE} on: {_REMEDY}"
+        )
+
+
+def refuse_search(found: int) -> None:
+    """Refuse to search for words in a schema with the number *found*, where it has no index of them.
+
+    Raises:
+        SchemaTooOld: It has none yet.
+    """
+    if found < FIRST_WITH_SEARCH:
+        raise SchemaTooOld(
+            f"words are found from version {FIRST_WITH_SEARCH} of the schema on, not at {found}: {_REMEDY}"
         )
