@@ -63,7 +63,7 @@ class PostgresInspection(ABC):
     async def totals(self) -> Totals:
         """See `SqlInspection.totals`. Tables of more than 10,000 rows are estimated by the server's planner.
 
-        Within some per cent once autovacuum has analysed them; by up to a half wrong in the first minute of a new table.
+        Within some per cent once autovacuum has analysed them; wrong by up to a half in the first minute of a table.
         """
         counts: dict[str, int] = {}
         with translated(self._settings.where):
