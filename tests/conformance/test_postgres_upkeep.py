@@ -213,6 +213,29 @@ async def test_upkeep_makes_partitions_ahead_once_an_hour(divided: PostgresStore
     assert made[1:] == [{}, {}]
 
 
+async def test_for_a_role_that_owns_no_table_rows_go_one_by_one(divided: PostgresStore, schema: Schema) -> None:
+    young = timed(1, 0)
+    await divided.write([*(timed(0, number) for number in range(9)), young, told(0, 0)])
+    there = partitions(schema, "messages")
+    schema.execute(
+        "CREATE ROLE writer",
+        f"GRANT USAGE ON SCHEMA {schema.name} TO writer",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA {schema.name} TO writer",
+    )
+    try:
+        store = open_sql(f"{schema.url}%20-crole%3Dwriter&level=2&period=day")
+
+        removed = [await _all_removed(store, kind, FIRST_US + DAY_US) for kind in ("logs", "messages")]
+
+        assert removed == [1, 9]
+        assert await store.tidy(FIRST_US + 9 * DAY_US) == {}
+        assert schema.counts() == counted([young])
+        assert partitions(schema, "messages") == there
+        await store.close()
+    finally:
+        schema.execute("DROP OWNED BY writer", "DROP ROLE writer")
+
+
 async def _all_removed(store: PostgresStore, kind: Table, before_us: int) -> int:
     total = 0
     while gone := await store.remove_due(kind, before_us, FAR_US, 7):

@@ -143,11 +143,14 @@ class Run:
         Raises:
             StoreError: The slices before it are done.
         """
+        self.is_complete = await self._finish_all(pause)
         self.tidied.update(await self._store.tidy(self._now_us))
+
+    async def _finish_all(self, pause: Pause) -> bool:
         for chore in self._chores:
             if not await self._finish(chore, pause):
-                return
-        self.is_complete = True
+                return False
+        return True
 
     async def _finish(self, chore: Chore, pause: Pause) -> bool:
         self.done.append(Done(chore, 0))

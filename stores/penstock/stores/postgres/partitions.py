@@ -116,7 +116,7 @@ async def keep(pool: Pool, settings: PostgresSettings, now_us: int) -> Partition
     """See `PostgresStore.keep_partitions`."""
     made: list[str] = []
     outside: dict[str, Outside] = {}
-    if not await is_divided(pool):
+    if not await _is_divided(pool):
         return Partitions(1, made, outside)
     for table in TABLES:
         made += await _make_missing(pool, settings, table, now_us)
@@ -129,7 +129,7 @@ async def open_at_level(pool: Pool, settings: PostgresSettings, *, tell: bool) -
 
     A role that may only write rows makes none: the default partition takes what has no other.
     """
-    if not await is_divided(pool):
+    if not await _is_divided(pool):
         return
     if settings.level == 1 and tell:
         logger(_LOGGER).info(
@@ -153,25 +153,24 @@ async def open_at_level(pool: Pool, settings: PostgresSettings, *, tell: bool) -
 
 async def drop(pool: Pool, settings: PostgresSettings, table: Table, before_us: int) -> Dropped:
     """See `PostgresStore.drop_before`."""
-    divided = await is_divided(pool)
+    is_divided = await _is_divided(pool)
     async with pool.connection() as connection:
         now_us = await connection.fetchval(_SQL["server_time"])
     if before_us > now_us:
         raise ValueError(f"before_us is {before_us}, after the server's clock ({now_us}); nothing is dropped")
     names: list[str] = []
     kept = 0
-    while divided:
+    while is_divided:
         gone = await alone(pool, settings.timeout, lambda each: _drop_next(each, table, before_us))
         if gone is None:
             break
         names.append(gone[0])
         kept += gone[1]
-    deleted = await _delete(pool, _default(table) if divided else table, before_us)
+    deleted = await _delete(pool, _default(table) if is_divided else table, before_us)
     return Dropped(names, kept, deleted)
 
 
-async def is_divided(pool: Pool) -> bool:
-    """Whether the database is at level 2."""
+async def _is_divided(pool: Pool) -> bool:
     async with pool.connection() as connection:
         # All tables are divided in one transaction.
         return bool(await connection.fetchval(_SQL["is_partitioned"], TABLES[0]))
@@ -235,7 +234,7 @@ async def _delete(pool: Pool, table: str, before_us: int) -> int:
 
 async def rows_outside(pool: Pool, looked_at: int) -> Mapping[str, Outside]:
     """By table, what its default partition holds among its lowest *looked_at* ids; nothing at level 1."""
-    if not await is_divided(pool):
+    if not await _is_divided(pool):
         return {}
     return {table: await _outside(pool, table, looked_at) for table in TABLES}
 

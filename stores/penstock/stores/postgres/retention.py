@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+import asyncpg
+
 from penstock.stores.postgres.ddl import alone
 from penstock.stores.postgres.partitions import Table, past, run
 from penstock.stores.postgres.pool import Pool
@@ -26,6 +28,12 @@ _LONG_S = 3_600.0
 
 Settle: TypeAlias = Callable[[Any, Sequence[Any]], Awaitable[int]]
 """Counts sessions down by messages that are gone: (id, session, whether it was live). Returns how many they were."""
+
+
+async def goes_by_partitions(pool: Pool, table: str) -> bool:
+    """Whether *table* is in partitions, and this role may take one away."""
+    async with pool.connection() as connection:
+        return bool(await connection.fetchval(_SQL["goes_by_partitions"], table))
 
 
 async def count(connection: Any, table: Table, before_us: int) -> int:
@@ -46,7 +54,11 @@ async def remove_partition(
                 return gone
         return 0
     while (name := await _set_aside(pool, settings, before_us)) is not None:
-        if gone := await pool.transact(partial(_settle, name=name, limit=limit, settle=settle)):
+        try:
+            gone = await pool.transact(partial(_settle, name=name, limit=limit, settle=settle))
+        except asyncpg.UndefinedTableError:
+            continue  # another process has just dropped it
+        if gone:
             return gone
         if not await alone(pool, settings.timeout, partial(_drop_if_empty, name=name)):
             return 0  # another process is about the rest

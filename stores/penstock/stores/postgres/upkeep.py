@@ -10,7 +10,7 @@ from typing import Any, cast
 from penstock.stores.postgres import partitions, retention
 from penstock.stores.postgres.bulk import columns
 from penstock.stores.postgres.deletions import share_sessions
-from penstock.stores.postgres.partitions import TABLES, Table, is_divided
+from penstock.stores.postgres.partitions import TABLES, Table
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.settings import PostgresSettings
 from penstock.stores.postgres.translation import translated
@@ -41,16 +41,16 @@ class PostgresUpkeep:
     async def count_due(self, kind: Kind, before_us: int) -> int:
         """See `SqlUpkeep.count_due`."""
         with translated(self._settings.where):
-            divided = kind in TABLES and await is_divided(self._pool)
+            divided = kind in TABLES and await retention.goes_by_partitions(self._pool, kind)
             async with self._pool.connection() as connection:
                 name = f"count_due_{kind}_default" if divided else f"count_due_{kind}"
                 count: int = await connection.fetchval(_SQL[name], before_us)
                 return count + (await retention.count(connection, cast("Table", kind), before_us) if divided else 0)
 
     async def remove_due(self, kind: Kind, before_us: int, now_us: int, limit: int) -> int:
-        """See `SqlUpkeep.remove_due`. At level 2 messages and logs go by partitions: see `retention`."""
+        """See `SqlUpkeep.remove_due`. At level 2 messages and logs go by partitions (`retention`)."""
         with translated(self._settings.where):
-            divided = kind in TABLES and await is_divided(self._pool)
+            divided = kind in TABLES and await retention.goes_by_partitions(self._pool, kind)
             if divided and (gone := await self._remove_partition(cast("Table", kind), before_us, limit)):
                 return gone
             suffix = "_default" if divided else ""
@@ -75,6 +75,8 @@ class PostgresUpkeep:
         if now_us < self._partitions_kept_at_us + _KEEP_PARTITIONS_EVERY_US:
             return {}
         with translated(self._settings.where):
+            if not await retention.goes_by_partitions(self._pool, "messages"):
+                return {}
             kept = await partitions.keep(self._pool, self._settings, now_us)
         self._partitions_kept_at_us = now_us
         return {"partitions_made": len(kept.made)} if kept.made else {}

@@ -92,6 +92,10 @@ WHERE id = ANY(ARRAY(
 ))
 RETURNING id, session_id, deleted_at IS NULL;
 
+-- name: goes_by_partitions
+-- Only an owner may take a partition away; for everybody else rows go one by one, as at level 1.
+SELECT relkind = 'p' AND pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass($1);
+
 -- name: count_due_logs_default
 SELECT count(*) FROM logs_default WHERE created_at < $1;
 
