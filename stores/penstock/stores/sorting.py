@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from penstock.stores.errors import StoreRejected
-from penstock.stores.soundness import refuse_unsound
+from penstock.stores.soundness import refuse_unsound, refuse_unsound_messages
 from penstock.stores.states import States, is_state
-from penstock.wire.records import LogEvent, Message, MessageDeletion, Record, StateRecord, StreamChunk
+from penstock.wire.records import Embedding, LogEvent, Message, MessageDeletion, Record, StreamChunk
 
 
 class Sorted(NamedTuple):
@@ -22,32 +22,24 @@ class Sorted(NamedTuple):
     """None where there are none."""
 
 
-def sort(records: Iterable[Record]) -> Sorted:
+def sort(records: Sequence[Record]) -> Sorted:
     """*records* by table.
 
     Raises:
         StoreRejected: One that no SQL store keeps, or with a field that none does.
     """
-    messages: list[Message] = []
-    chunks: list[StreamChunk] = []
-    logs: list[LogEvent] = []
-    deletions: list[MessageDeletion] = []
-    states: list[StateRecord] = []
+    by_kind: dict[type[Record], list[Any]] = {}
     for record in records:
-        refuse_unsound(record)
-        if isinstance(record, Message):
-            messages.append(record)
-        elif isinstance(record, LogEvent):
-            logs.append(record)
-        elif isinstance(record, StreamChunk):
-            chunks.append(record)
-        elif isinstance(record, MessageDeletion):
-            deletions.append(record)
-        elif is_state(record):
-            states.append(record)
-        else:
-            raise StoreRejected("this store keeps no vectors; an embedding belongs to PENSTOCK_VECTOR_URL")
-    return Sorted(messages, chunks, logs, deletions, States(states) if states else None)
+        by_kind.setdefault(type(record), []).append(record)
+    messages = by_kind.pop(Message, [])
+    if Embedding in by_kind:
+        raise StoreRejected("this store keeps no vectors; an embedding belongs to PENSTOCK_VECTOR_URL")
+    refuse_unsound_messages(messages)
+    for each in by_kind.values():
+        refuse_unsound(each)
+    chunks, logs, deletions = (by_kind.pop(kind, []) for kind in (StreamChunk, LogEvent, MessageDeletion))
+    states = States(record for record in records if is_state(record)) if by_kind else None
+    return Sorted(messages, chunks, logs, deletions, states)
 
 
 def chunk_row(chunk: StreamChunk) -> tuple[Any, ...]:

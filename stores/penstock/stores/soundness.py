@@ -9,32 +9,46 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import orjson
 
 from penstock.stores.errors import StoreRejected
 from penstock.wire.ids import MAX_US
-from penstock.wire.records import KINDS, LogEvent, Message, Record, kind_of
+from penstock.wire.records import KINDS, Message, Record, kind_of
 from penstock.wire.text import MAX_INT
 
 _REST = tuple(Message._field_defaults[name] for name in Message._fields[6:])
-_AFTER_NAMES = _REST[13:]
+"""What a message without optional fields has after its metadata."""
 
 
-def refuse_unsound(record: Record) -> None:
-    """Pass if every field can be kept, and read back as it is.
+def refuse_unsound(records: Sequence[Record]) -> None:
+    """Pass if every field of *records*, all of one kind, can be kept, and read back as it is.
+
+    A batch that is sound, which nearly all are, is found so column by column, at a third of the cost.
 
     Raises:
         StoreRejected: Names the field and what it must be, and never its value.
     """
+    if not records or _are_sound(records, _COLUMNS[type(records[0])]):
+        return
+    for record in records:
+        _refuse(record)
+
+
+def refuse_unsound_messages(messages: Sequence[Message]) -> None:
+    """`refuse_unsound` for messages, most of which have no optional fields."""
+    plain = [message for message in messages if message[6:] == _REST]
+    if len(plain) < len(messages):
+        refuse_unsound([message for message in messages if message[6:] != _REST])
+    if plain and not _are_sound(plain, _COLUMNS[Message][:5]):
+        refuse_unsound(plain)
+
+
+def _refuse(record: Record) -> None:
     try:
-        # Nearly all records are of these two kinds, and sound, which their own functions find at a third of the cost.
-        if (type(record) is Message and _is_plain_message(record)) or (
-            type(record) is LogEvent and _is_plain_log(record)
-        ):
-            return
         fault = _fault(record)
     except (TypeError, AttributeError):
         raise StoreRejected(f"{kind_of(record).name}: a field is of a type that no column holds") from None
@@ -42,30 +56,30 @@ def refuse_unsound(record: Record) -> None:
         raise StoreRejected(f"{kind_of(record).name}: {fault}")
 
 
+def _are_sound(records: Sequence[Record], columns: Sequence[_Column]) -> bool:
+    """Whether *records* are sound in these columns, as far as one look at each column can tell."""
+    try:
+        for take, is_required, are_sound in columns:
+            values = list(map(take, records))
+            if not is_required:
+                values = [value for value in values if value is not None]
+            if values and not are_sound(values):
+                return False
+    except (TypeError, AttributeError):
+        return False
+    return True
+
+
 def _fault(record: Record) -> str | None:
     for at, (is_sound, rule) in _CHECKS[type(record)].items():
         value = record[at]
-        if value is not None and not is_sound(value):
+        if (value is not None or at < _required(type(record))) and not is_sound(value):
             return f"{record._fields[at]} {rule}"
     return None
 
 
-def _is_plain_message(message: Message) -> bool:
-    """Whether *message* is sound, by one look at all its texts. False also where that look is not enough."""
-    _, at_us, session, role, content, metadata = message[:6]
-    texts = session + role if content is None else session + role + content
-    rest = message[6:]
-    if rest != _REST:
-        if rest[13:] != _AFTER_NAMES:
-            return False
-        texts += "".join(filter(None, rest[:13]))
-    return 0 <= at_us <= MAX_US and _is_text(texts) and (metadata is None or _is_object(metadata))
-
-
-def _is_plain_log(log: LogEvent) -> bool:
-    _, at_us, level, event, message, agent, task, data, _ = log
-    texts = event + (message or "") + (agent or "") + (task or "")
-    return 0 <= at_us <= MAX_US and 0 <= level <= MAX_INT and _is_text(texts) and (data is None or _is_object(data))
+def _required(record: type[Record]) -> int:
+    return len(record._fields) - len(record._field_defaults)
 
 
 def _is_text(text: str) -> bool:
@@ -109,7 +123,29 @@ def _is_json(encoded: bytes) -> bool:
     return True
 
 
+def _are_texts(texts: Sequence[str]) -> bool:
+    return _is_text("".join(texts))
+
+
+def _are_times(times: Sequence[int]) -> bool:
+    return min(times) >= 0 and max(times) <= MAX_US
+
+
+def _are_numbers(numbers: Sequence[int]) -> bool:
+    return _is_number(min(numbers)) and _is_number(max(numbers))
+
+
+def _are_objects(encoded: Sequence[bytes]) -> bool:
+    """Whether all are JSON objects. What makes sense only when joined is left to the database, which refuses it."""
+    try:
+        read = orjson.loads(b"[" + b",0,".join(encoded) + b"]")
+    except orjson.JSONDecodeError:
+        return False
+    return len(read) == 2 * len(encoded) - 1 and all(type(each) is dict for each in read[::2])
+
+
 _Check: typing.TypeAlias = tuple[Callable[[Any], bool], str]
+_Column: typing.TypeAlias = tuple[Callable[[Record], Any], bool, Callable[[Sequence[Any]], bool]]
 
 _OBJECT: _Check = (_is_object, "must be a JSON object, in UTF-8")
 _VALUE: _Check = (_is_json, "must be JSON, in UTF-8")
@@ -140,3 +176,24 @@ def _checks(record: type[Any]) -> Mapping[int, _Check]:
 
 
 _CHECKS: Mapping[type[Record], Mapping[int, _Check]] = {each.record: _checks(each.record) for each in KINDS}
+
+_TOGETHER: Mapping[Callable[[Any], bool], Callable[[Sequence[Any]], bool]] = {
+    _is_text: _are_texts,
+    _is_time: _are_times,
+    _is_number: _are_numbers,
+    _is_object: _are_objects,
+}
+"""The checks of many values that cost less than one after the other."""
+
+
+def _each(is_sound: Callable[[Any], bool]) -> Callable[[Sequence[Any]], bool]:
+    return lambda values: all(map(is_sound, values))
+
+
+_COLUMNS: Mapping[type[Record], Sequence[_Column]] = {
+    record: [
+        (itemgetter(at), at < _required(record), _TOGETHER.get(is_sound) or _each(is_sound))
+        for at, (is_sound, _) in checks.items()
+    ]
+    for record, checks in _CHECKS.items()
+}
