@@ -20,6 +20,7 @@ from penstock.producer.settings import ProducerSettings, settings_for
 from penstock.producer.stream import BlockingStream
 from penstock.wire.building_state import DEFAULT_NAMESPACE
 from penstock.wire.ids import RisingClock, StampClock
+from penstock.wire.records import Record
 from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
@@ -184,10 +185,10 @@ class BlockingProducer(Calls[BlockingReceipt]):
     def _ticket(self, record_id: bytes, lane: str, key: str, packed: bytes) -> BlockingReceipt:
         return BlockingReceipt(record_id, lane, key, packed, self)
 
-    def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> BlockingReceipt:
+    def _send(self, record: Record, lane: str, key: str) -> BlockingReceipt:
         if self._thread is None:
             self._start()
-        return super()._hand_over(record_id, lane, key, packed)
+        return super()._send(record, lane, key)
 
     def stream(
         self,

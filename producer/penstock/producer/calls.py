@@ -52,10 +52,8 @@ class Calls(RecordCalls[R]):
         """A receipt of this producer's kind."""
 
     def _send(self, record: Record, lane: str, key: str) -> R:
-        return self._hand_over(record.id, lane, key or self._producer_id, self._encode(record))
-
-    def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
-        ticket = self._ticket(record_id, lane, key, packed)
+        packed = self._encode(record)
+        ticket = self._ticket(record.id, lane, key or self._producer_id, packed)
         if not packed:
             self._leave_out(ticket)
         elif not self._buffer.add(ticket):
