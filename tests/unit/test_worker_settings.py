@@ -43,7 +43,7 @@ async def test_a_store_that_is_away_does_not_hold_up_another() -> None:
     stores = Stores(WorkerConfig(sql_url="memory://", vector_url="memory://"))
     asked, release = asyncio.Event(), asyncio.Event()
 
-    async def hang() -> None:
+    async def hang(*, migrate: bool) -> None:
         asked.set()
         await release.wait()
         raise StoreUnavailable("gone")
