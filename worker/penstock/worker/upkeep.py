@@ -23,7 +23,7 @@ from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site
 
 SLICE = 1_000
-"""Records of one transaction. The batches that wait for it meanwhile wait some 20 ms."""
+"""Records of one transaction. A batch that waits for it waits 20 to 50 ms, as measured with 1,000 messages."""
 
 _DAY_US = 86_400_000_000
 _FLOOR_US = 3_600_000_000
