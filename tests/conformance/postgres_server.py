@@ -151,6 +151,9 @@ class Schema:
         found = self.rows("SELECT stream_id, seq, text FROM chunks ORDER BY stream_id, seq")
         return [(row[0].bytes, row[1], row[2]) for row in found]
 
+    def words(self) -> list[str]:
+        return [row[0].strip() for row in self.rows("SELECT words FROM search_entries ORDER BY words")]
+
     def states(self) -> list[Row]:
         tasks = self.rows(
             """SELECT record_id, updated_at, stamp, id, status, agent_id, task_type, priority, enabled, description,

@@ -33,6 +33,8 @@ class Backend(NamedTuple):
     """Stream, place and text of each."""
     states: Callable[[], Sequence[Row]]
     """In any order; also those that are deleted."""
+    words: Callable[[], Sequence[str]] = tuple
+    """What the index of words holds, of each message in it. Empty where there is none."""
 
 
 def message(number: int, session: str = "s", **fields: Any) -> Message:

@@ -77,6 +77,10 @@ def stored_states(path: Path) -> list[Row]:
     return found
 
 
+def indexed_words(path: Path) -> list[str]:
+    return [row[0] for row in rows(path, "SELECT words FROM search_words ORDER BY words")]
+
+
 def execute(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         for statement in statements:

@@ -8,13 +8,21 @@ from contextlib import asynccontextmanager
 from penstock.stores.memory.sql import open_sql
 from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
+from tests.conformance.search_contract import SearchConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend, Counts
 from tests.conformance.state_contract import StateConformance
 from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestMemorySql(UpkeepConformance, StateConformance, DeletionConformance, BadInputConformance, SqlStoreConformance):
+class TestMemorySql(
+    SearchConformance,
+    UpkeepConformance,
+    StateConformance,
+    DeletionConformance,
+    BadInputConformance,
+    SqlStoreConformance,
+):
     """Looked at through its dicts."""
 
     @asynccontextmanager

@@ -12,13 +12,21 @@ from penstock.stores.postgres import open_sql
 from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.postgres_server import Postgres
+from tests.conformance.search_contract import SearchConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
 from tests.conformance.state_contract import StateConformance
 from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestPostgres(UpkeepConformance, StateConformance, DeletionConformance, BadInputConformance, SqlStoreConformance):
+class TestPostgres(
+    SearchConformance,
+    UpkeepConformance,
+    StateConformance,
+    DeletionConformance,
+    BadInputConformance,
+    SqlStoreConformance,
+):
     """Looked at through a connection of the driver's own, in another thread."""
 
     server: ClassVar[Postgres]
@@ -29,7 +37,9 @@ class TestPostgres(UpkeepConformance, StateConformance, DeletionConformance, Bad
             store = open_sql(schema.url)
             await store.setup()
             try:
-                yield Backend(store, schema.messages, schema.logs, schema.counts, schema.chunks, schema.states)
+                yield Backend(
+                    store, schema.messages, schema.logs, schema.counts, schema.chunks, schema.states, schema.words
+                )
             finally:
                 await store.close()
 

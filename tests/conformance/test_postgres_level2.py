@@ -15,6 +15,7 @@ from penstock.stores.postgres.periods import Span
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.postgres_server import Postgres, Schema
 from tests.conformance.questions_asked import asked
+from tests.conformance.search_contract import SearchConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import START_US, Backend
 from tests.conformance.state_contract import StateConformance
@@ -22,7 +23,9 @@ from tests.conformance.test_postgres_schema import _fill, _literal
 from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestPostgresLevel2(UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance):
+class TestPostgresLevel2(
+    SearchConformance, UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance
+):
     """Records have ids of callers' own keys here, which lie in the default partition."""
 
     server: ClassVar[Postgres]
@@ -33,7 +36,9 @@ class TestPostgresLevel2(UpkeepConformance, StateConformance, DeletionConformanc
             store = open_sql(schema.url + "&level=2")
             await store.setup()
             try:
-                yield Backend(store, schema.messages, schema.logs, schema.counts, schema.chunks, schema.states)
+                yield Backend(
+                    store, schema.messages, schema.logs, schema.counts, schema.chunks, schema.states, schema.words
+                )
             finally:
                 await store.close()
 

@@ -10,14 +10,29 @@ from pathlib import Path
 from penstock.stores.sqlite import open_sql
 from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
+from tests.conformance.search_contract import SearchConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
-from tests.conformance.sqlite_file import session_counts, stored_chunks, stored_logs, stored_messages, stored_states
+from tests.conformance.sqlite_file import (
+    indexed_words,
+    session_counts,
+    stored_chunks,
+    stored_logs,
+    stored_messages,
+    stored_states,
+)
 from tests.conformance.state_contract import StateConformance
 from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestSqlite(UpkeepConformance, StateConformance, DeletionConformance, BadInputConformance, SqlStoreConformance):
+class TestSqlite(
+    SearchConformance,
+    UpkeepConformance,
+    StateConformance,
+    DeletionConformance,
+    BadInputConformance,
+    SqlStoreConformance,
+):
     """Looked at through a connection of the standard library."""
 
     @asynccontextmanager
@@ -34,6 +49,7 @@ class TestSqlite(UpkeepConformance, StateConformance, DeletionConformance, BadIn
                     lambda: session_counts(path),
                     lambda: stored_chunks(path),
                     lambda: stored_states(path),
+                    lambda: indexed_words(path),
                 )
             finally:
                 await store.close()

@@ -25,7 +25,7 @@ async def test_a_newer_schema_is_refused_with_both_numbers(store: SqliteStore, p
     fresh = open_sql(f"sqlite:///{path}")
 
     for call in (fresh.setup(), fresh.check()):
-        with pytest.raises(StoreRejected, match=r"version 9.* up to 2"):
+        with pytest.raises(StoreRejected, match=r"version 9.* up to 3"):
             await call
     await fresh.close()
 

@@ -43,6 +43,19 @@ class MessageFilters(TypedDict, total=False):
     """A filter of the metadata, as in `Reader.search`."""
 
 
+class SearchFilters(TypedDict, total=False):
+    """Which messages are searched. None is the same as not given."""
+
+    session_id: str | None
+    user_id: str | None
+    role: str | Sequence[str] | None
+    """This one, or any of these."""
+    since: Moment | None
+    """Created at or after."""
+    until: Moment | None
+    """Created before."""
+
+
 class LogFilters(TypedDict, total=False):
     """Which log events. None is the same as not given."""
 

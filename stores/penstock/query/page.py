@@ -51,6 +51,7 @@ class Course(Enum):
 
     MESSAGES_OLDEST_FIRST = b"m"
     MESSAGES_NEWEST_FIRST = b"M"
+    FOUND_NEWEST_FIRST = b"F"
     LOGS_OLDEST_FIRST = b"l"
     LOGS_NEWEST_FIRST = b"L"
     SESSIONS_LATEST_FIRST = b"S"
@@ -70,6 +71,7 @@ class Course(Enum):
 _BY_BYTES = {
     Course.MESSAGES_OLDEST_FIRST,
     Course.MESSAGES_NEWEST_FIRST,
+    Course.FOUND_NEWEST_FIRST,
     Course.LOGS_OLDEST_FIRST,
     Course.LOGS_NEWEST_FIRST,
 }

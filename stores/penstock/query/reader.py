@@ -9,13 +9,15 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 from uuid import UUID
 
-from penstock.query.filters import LogFilters, MessageFilters, SessionFilters, checked_values, words
-from penstock.query.page import Course, InvalidQuery, Page, checked_limit, every_item, page_of, position
+from penstock.query.filters import LogFilters, MessageFilters, SearchFilters, SessionFilters, checked_values, words
+from penstock.query.page import Course, InvalidQuery, Page, checked_limit, cursor, every_item, page_of, position
+from penstock.query.search_text import parse
 from penstock.query.state_reader import StateReader
 from penstock.stores.contract import SqlReading, VectorReading
-from penstock.stores.queries import LogQuery, MessageQuery, Position, SessionQuery
+from penstock.stores.queries import FoundQuery, LogQuery, MessageQuery, Position, SessionQuery
 from penstock.stores.registry import sql_store, vector_store
-from penstock.stores.rows import Hit, Session, StoredLog, StoredMessage
+from penstock.stores.rows import FoundMessage, Hit, Session, StoredLog, StoredMessage
+from penstock.stores.search import snippet
 from penstock.wire.building import collection_name, vector_bytes
 from penstock.wire.ids import parse_id, to_us, wall_clock_us
 from penstock.wire.settings import from_mapping
@@ -127,6 +129,29 @@ class Reader(StateReader):
         """How many messages match. For a whole session `session` knows without counting."""
         query = MessageQuery(**words(MessageFilters, filters, session_id=session_id))
         return await self._sql_store().count_messages(query)
+
+    async def search_messages(
+        self, text: str, *, limit: int = 100, after: str | None = None, **filters: Unpack[SearchFilters]
+    ) -> Page[FoundMessage]:
+        """A page of the messages with the words of *text*, the newest first. Deleted ones are never among them.
+
+        All words must occur, wherever they stand, without regard to case and accents. `"In quotes"` they follow one
+        another, `begin*` stands for every word that begins so, and messages with a `-word` are left out. A message is
+        found about a second after it was stored: workers fill the index behind the writes.
+        """
+        with checked_values():
+            search = parse(clean_text("text", text))
+        course = Course.FOUND_NEWEST_FIRST
+        query = FoundQuery(
+            search=search,
+            **words(SearchFilters, filters),
+            limit=checked_limit(limit) + 1,
+            after=position(after, course),
+        )
+        messages = await self._sql_store().search_messages(query)
+        found = [FoundMessage(message=each, snippet=snippet(search, each.content or "")) for each in messages[:limit]]
+        following = cursor(course, _place(messages[limit - 1])) if len(messages) > limit else None
+        return Page(found, following)
 
     async def session(self, session_id: str, *, with_last_message: bool = False) -> Session | None:
         """One session; None when no message of it was stored."""

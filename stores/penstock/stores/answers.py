@@ -10,6 +10,7 @@ from penstock.stores.contract import Partial
 from penstock.stores.queries import (
     AgentStateQuery,
     ContextQuery,
+    FoundQuery,
     KeyValueQuery,
     LogQuery,
     MessageQuery,
@@ -27,12 +28,16 @@ from penstock.stores.rows import (
     StoredMessage,
     StoredTask,
 )
+from penstock.stores.schemas import refuse_search
 from penstock.stores.walking import SqlWalking
 from penstock.wire.records import AgentState, Context, KeyValue, LogEvent, Message, Task
 
 
 class SqlAnswers(SqlWalking):
     """`SqlReading` over any backend whose columns come in the order of the record's fields."""
+
+    _has_search = False
+    """Whether the schema was seen to have an index of words."""
 
     async def message(self, message_id: bytes) -> StoredMessage | None:
         """See `SqlReading.message`."""
@@ -47,6 +52,14 @@ class SqlAnswers(SqlWalking):
     async def count_messages(self, query: MessageQuery) -> int:
         """See `SqlReading.count_messages`."""
         return await self._number(self._questions.count("message", query))
+
+    async def search_messages(self, query: FoundQuery) -> Sequence[StoredMessage]:
+        """See `SqlReading.search_messages`."""
+        if not self._has_search:
+            refuse_search((await self._ask(self._questions.named("schema_version")))[0][0] or 0)
+            self._has_search = True
+        rows = await self._ask(self._questions.page("found", query))
+        return [surface.stored_message(Message(*row)) for row in rows]
 
     async def session(self, session_id: str, *, with_last_message: bool = False) -> Session | None:
         """See `SqlReading.session`."""

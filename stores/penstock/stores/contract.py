@@ -14,6 +14,7 @@ from penstock.stores.health import Health, Totals
 from penstock.stores.queries import (
     AgentStateQuery,
     ContextQuery,
+    FoundQuery,
     KeyValueQuery,
     LogQuery,
     MessageQuery,
@@ -120,6 +121,15 @@ class SqlReading(Protocol):
 
     async def count_messages(self, query: MessageQuery) -> int:
         """How many messages match, whatever limit and after say."""
+        ...
+
+    async def search_messages(self, query: FoundQuery) -> Sequence[StoredMessage]:
+        """At most `query.limit` messages after `query.after` that hold what is searched for, by (created_at, id), the
+        newest first. Of those that `SqlUpkeep.refresh_search` has seen: one that was replaced since is not among them.
+
+        Raises:
+            SchemaTooOld: The schema has no index of words yet.
+        """
         ...
 
     async def session(self, session_id: str, *, with_last_message: bool = False) -> Session | None:

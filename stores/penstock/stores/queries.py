@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from penstock.stores.filters import Condition
+from penstock.stores.search import Search
 
 
 class Position(NamedTuple):
@@ -41,6 +42,22 @@ class MessageQuery:
     where: Condition | None = None
     """Of the metadata."""
     ascending: bool = True
+    limit: int = 100
+    after: Position | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundQuery:
+    """Which messages have words in them, of those that are not deleted. The newest come first."""
+
+    search: Search
+    session_id: str | None = None
+    user_id: str | None = None
+    roles: Sequence[str] = ()
+    since_us: int | None = None
+    """Created at or after."""
+    until_us: int | None = None
+    """Created before."""
     limit: int = 100
     after: Position | None = None
 

@@ -14,16 +14,28 @@ from penstock.stores.filters import Condition
 from penstock.stores.queries import (
     AgentStateQuery,
     ContextQuery,
+    FoundQuery,
     KeyValueQuery,
     LogQuery,
     MessageQuery,
     SessionQuery,
     TaskQuery,
 )
+from penstock.stores.search import Search
 
-Query: TypeAlias = MessageQuery | SessionQuery | LogQuery | TaskQuery | AgentStateQuery | ContextQuery | KeyValueQuery
+Query: TypeAlias = (
+    MessageQuery | FoundQuery | SessionQuery | LogQuery | TaskQuery | AgentStateQuery | ContextQuery | KeyValueQuery
+)
 Compiler: TypeAlias = Callable[[Condition, str], tuple[str, Mapping[str, Any]]]
 """Makes the SQL of a filter of a column of JSON, and its values `where_0`, `where_1` and so on."""
+Matcher: TypeAlias = Callable[[Search], Mapping[str, Any]]
+"""Makes of a search the values of the conditions that stand for it."""
+
+
+_APART = ("after", "where", "search")
+"""Fields that are no values as they are."""
+
+_NEWEST_FIRST = ("session", "found")
 
 
 class Question(NamedTuple):
@@ -36,10 +48,11 @@ class Question(NamedTuple):
 class Questions:
     """The questions of one backend."""
 
-    def __init__(self, pieces: Mapping[str, str], compiled: Compiler) -> None:
+    def __init__(self, pieces: Mapping[str, str], compiled: Compiler, matched: Matcher) -> None:
         """*pieces* are the backend's named statements."""
         self._pieces = pieces
         self._compiled = compiled
+        self._matched = matched
 
     def one(self, subject: str, *, head: str = "columns", **key: Any) -> Question:
         """The one row of *subject* with this key."""
@@ -47,7 +60,7 @@ class Questions:
 
     def page(self, subject: str, query: Query, *, head: str = "columns") -> Question:
         """A page of *subject*."""
-        order = "ascending" if getattr(query, "ascending", subject != "session") else "descending"
+        order = "ascending" if getattr(query, "ascending", subject not in _NEWEST_FIRST) else "descending"
         conditions, values = self._conditions(subject, query)
         if query.after is not None:
             conditions.append(self._pieces[f"{subject}_after_{order}"])
@@ -64,7 +77,9 @@ class Questions:
 
     def _conditions(self, subject: str, query: Query) -> tuple[list[str], dict[str, Any]]:
         """The conditions for those fields of *query* that are given and have one, and the values of all its fields."""
-        values = {each.name: getattr(query, each.name) for each in fields(query) if each.name not in ("after", "where")}
+        values = {each.name: getattr(query, each.name) for each in fields(query) if each.name not in _APART}
+        if isinstance(query, FoundQuery):
+            values |= self._matched(query.search)
         given = [name for name, value in values.items() if value is not None and value not in ((), [])]
         conditions = [self._pieces[name] for each in given if (name := f"{subject}_is_{each}") in self._pieces]
         if not values.get("include_deleted") and (kept := f"{subject}_kept") in self._pieces:

@@ -46,6 +46,15 @@ class StoredMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundMessage:
+    """A message that a search has found."""
+
+    message: StoredMessage
+    snippet: str
+    """Its text around the first place that was searched for, on one line, with `…` where it is cut."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredLog:
     """One log event as it is stored."""
 

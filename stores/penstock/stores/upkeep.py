@@ -67,6 +67,19 @@ class SqlUpkeep(Protocol):
         """
         ...
 
+    async def refresh_search(self, limit: int) -> int:
+        """Have `search_messages` find what was stored since: look at about *limit* messages, the newest first.
+
+        Writes only note what times they brought messages of, so this does most of their work for searches. Returns
+        how many messages and left-over entries were looked at; 0 when nothing is left, or the schema has no index yet.
+        """
+        ...
+
+    async def reindex(self) -> None:
+        """Have `refresh_search` look at every message again: for those that something else than a store has written,
+        such as a worker of the release before beside this one."""
+        ...
+
     async def tidy(self, now_us: int) -> Mapping[str, int]:
         """Do what the backend needs now and then, which changes no record. Returns what was done, for the log."""
         ...

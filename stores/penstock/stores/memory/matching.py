@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from penstock.stores.filters import Condition
 from penstock.stores.predicate import predicate
-from penstock.stores.queries import ContextQuery, LogQuery, MessageQuery, Position, SessionQuery, TaskQuery
+from penstock.stores.queries import ContextQuery, FoundQuery, LogQuery, MessageQuery, Position, SessionQuery, TaskQuery
+from penstock.stores.search import holds
 from penstock.wire.records import Context, KeyValue, LogEvent, Message, Task
 from penstock.wire.text import load_object
 
@@ -31,6 +32,19 @@ def matching_messages(rows: Iterable[Message], query: MessageQuery) -> list[Mess
         and (not query.roles or row.role in query.roles)
         and (not query.message_types or row.message_type in query.message_types)
         and holds(row.metadata)
+    ]
+
+
+def matching_found(rows: Iterable[Message], query: FoundQuery) -> list[Message]:
+    """Those of *rows* that *query* searches for, of all pages."""
+    return [
+        row
+        for row in rows
+        if has(row, query, "session_id", "user_id")
+        and _is_between(row.created_at_us, query.since_us, query.until_us)
+        and row.deleted_at_us is None
+        and (not query.roles or row.role in query.roles)
+        and holds(query.search, row.content or "")
     ]
 
 

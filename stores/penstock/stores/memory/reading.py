@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.stores import surface
-from penstock.stores.memory.matching import matching_logs, matching_messages, matching_sessions, page
+from penstock.stores.memory.matching import matching_found, matching_logs, matching_messages, matching_sessions, page
 from penstock.stores.memory.state import MemoryState
 from penstock.stores.queries import (
     AgentStateQuery,
     ContextQuery,
+    FoundQuery,
     KeyValueQuery,
     LogQuery,
     MessageQuery,
@@ -60,6 +61,12 @@ class MemoryReading(ABC):
         """See `SqlReading.count_messages`."""
         await self.check()
         return len(matching_messages(self._messages.values(), query))
+
+    async def search_messages(self, query: FoundQuery) -> Sequence[StoredMessage]:
+        """See `SqlReading.search_messages`. Finds what was stored at once."""
+        await self.check()
+        found = matching_found(self._messages.values(), query)
+        return [surface.stored_message(row) for row in page(found, place, query, ascending=False)]
 
     async def session(self, session_id: str, *, with_last_message: bool = False) -> Session | None:
         """See `SqlReading.session`."""

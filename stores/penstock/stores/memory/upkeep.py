@@ -61,6 +61,15 @@ class MemoryUpkeep(ABC):
         """See `SqlUpkeep.remove_excess`."""
         return 0
 
+    async def refresh_search(self, limit: int) -> int:  # noqa: ARG002 - nothing is left behind
+        """See `SqlUpkeep.refresh_search`. Every search reads what there is."""
+        await self.check()
+        return 0
+
+    async def reindex(self) -> None:
+        """See `SqlUpkeep.reindex`."""
+        await self.check()
+
     async def tidy(self, now_us: int) -> Mapping[str, int]:  # noqa: ARG002 - nothing to do
         """See `SqlUpkeep.tidy`."""
         return {}

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from penstock.stores.errors import StoreRejected
+from penstock.stores.postgres import searching
 from penstock.stores.postgres.bulk import columns, execute
 from penstock.stores.sorting import Sorted
 from penstock.stores.sqlfiles import statements
@@ -28,10 +29,12 @@ taking them costs 0.5 us each, for each batch of messages."""
 
 
 class Deletions:
-    """The deletions of one store, which remembers that its schema has a place for them."""
+    """The deletions of one store, which remembers that its schema has a place for them, and an index of words."""
 
     def __init__(self) -> None:
         self._has_tombstones = False
+        self.has_search = False
+        """Whether there was an index of words when messages were written last."""
 
     async def settle(self, connection: Any, records: Sorted) -> tuple[Sorted, int]:
         """Delete what *records* say is deleted, while the locks of `locks_of` are held.
@@ -42,12 +45,23 @@ class Deletions:
         if not (records.messages or records.chunks or records.deletions):
             return records, 0
         taken = await _apply(connection, records.deletions)
+        # Only now: who comes with the first tombstone of these sessions, or makes an index of words, has had to wait
+        # for the lock, or we have.
         if not self._has_tombstones:
-            # Only now: who comes with the first tombstone of these sessions has had to wait for the lock, or we have.
             self._has_tombstones = await connection.fetchval(_SQL["has_tombstones"])
-        if self._has_tombstones and await connection.fetchval(_SQL["any_tombstone"]):
+        if not self.has_search:
+            self.has_search = await connection.fetchval(_SQL["has_search"])
+        if await self._any_tombstone(connection, records):
             records = await _spared(connection, records)
         return records, taken
+
+    async def _any_tombstone(self, connection: Any, records: Sorted) -> bool:
+        """Look for tombstones, and note for the index of words what is about to be written."""
+        if self.has_search and records.messages:
+            times = [message.created_at_us for message in records.messages]
+            noting = searching.spans_of(times)
+            return bool(await connection.fetchval(_SQL["note_search_and_any_tombstone"], *noting))
+        return self._has_tombstones and bool(await connection.fetchval(_SQL["any_tombstone"]))
 
 
 def _sessions(*records: Iterable[Message | StreamChunk | MessageDeletion]) -> set[str]:
@@ -142,6 +156,7 @@ async def _delete_sessions(connection: Any, deletions: Sequence[MessageDeletion]
             taken += 1
     await _note(connection, last.values())
     upto = [(each.session_id, each.created_at_us) for each in last.values()]
+    await searching.forget_sessions(connection, upto)
     for statement in ("delete_messages_of_sessions", "delete_older_tombstones"):
         await execute(connection, _SQL[statement], upto)
     for statement in ("recount_sessions", "delete_empty_sessions"):

@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import asyncpg
 
 from penstock.stores.errors import StoreRejected
+from penstock.stores.postgres import searching
 from penstock.stores.postgres.ddl import alone
 from penstock.stores.postgres.periods import Span, current, everything_until, missing, span_of
 from penstock.stores.postgres.pool import Pool
@@ -160,6 +161,9 @@ async def drop(pool: Pool, settings: PostgresSettings, table: Table, before_us: 
         raise ValueError(f"before_us is {before_us}, after the server's clock ({now_us}); nothing is dropped")
     names: list[str] = []
     kept = 0
+    if table == "messages":
+        # Now too, for what a run has left that was broken off.
+        await pool.transact(searching.look_for_left_over)
     while is_divided:
         gone = await alone(pool, settings.timeout, lambda each: _drop_next(each, table, before_us))
         if gone is None:
@@ -167,6 +171,8 @@ async def drop(pool: Pool, settings: PostgresSettings, table: Table, before_us: 
         names.append(gone[0])
         kept += gone[1]
     deleted = await _delete(pool, _default(table) if is_divided else table, before_us)
+    if table == "messages":
+        await pool.transact(searching.look_for_left_over)
     return Dropped(names, kept, deleted)
 
 

@@ -19,6 +19,7 @@ from penstock.stores.postgres.inspection import PostgresInspection
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.schema import MIGRATIONS, refuse_newer_schema
 from penstock.stores.postgres.schema import migrate as bring_up_to_date
+from penstock.stores.postgres.searching import matched
 from penstock.stores.postgres.settings import PostgresSettings, parse
 from penstock.stores.postgres.snapshot import Snapshot
 from penstock.stores.postgres.translation import translated
@@ -44,7 +45,7 @@ class PostgresStore(PostgresInspection, PostgresUpkeep, SqlAnswers):
     The tables lie in the first schema of the role's `search_path`.
     """
 
-    _questions = Questions(statements("penstock.stores.postgres"), compiled)
+    _questions = Questions(statements("penstock.stores.postgres"), compiled, matched)
 
     capabilities = Capabilities(shared=True, fenced=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from penstock.stores.postgres import partitions, retention
+from penstock.stores.postgres import partitions, retention, searching
 from penstock.stores.postgres.bulk import columns
 from penstock.stores.postgres.deletions import share_sessions
 from penstock.stores.postgres.partitions import TABLES, Table
@@ -70,6 +70,19 @@ class PostgresUpkeep:
         """See `SqlUpkeep.remove_excess`."""
         return 0
 
+    async def refresh_search(self, limit: int) -> int:
+        """See `SqlUpkeep.refresh_search`."""
+        with translated(self._settings.where):
+            async with self._pool.connection() as connection:
+                if not await searching.is_due(connection):
+                    return 0
+            return await self._pool.transact(partial(searching.refresh, limit=limit))
+
+    async def reindex(self) -> None:
+        """See `SqlUpkeep.reindex`."""
+        with translated(self._settings.where):
+            await self._pool.transact(searching.reindex)
+
     async def tidy(self, now_us: int) -> Mapping[str, int]:
         """See `SqlUpkeep.tidy`. Statistics and free space are autovacuum's."""
         if now_us < self._partitions_kept_at_us + _KEEP_PARTITIONS_EVERY_US:
@@ -121,5 +134,7 @@ async def _count_down(connection: Any, gone: Sequence[Any]) -> int:
         await connection.execute(_SQL["lock_session_rows"], sessions)
         await connection.execute(_SQL["age_sessions"], *columns([(each, counted[each]) for each in sessions]))
         await connection.execute(_SQL["delete_empty_sessions"], sessions)
-        await connection.execute(_SQL["delete_chunks_of_streams"], [row[0] for row in gone])
+        ids = [row[0] for row in gone]
+        await connection.execute(_SQL["delete_chunks_of_streams"], ids)
+        await searching.forget(connection, ids)
     return len(gone)

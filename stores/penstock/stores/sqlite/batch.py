@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from penstock.stores.contract import Fence
 from penstock.stores.errors import StaleOwner
-from penstock.stores.schemas import FIRST_WITH_STATE, refuse_what_lacks
+from penstock.stores.schemas import FIRST_WITH_SEARCH, FIRST_WITH_STATE, refuse_what_lacks
 from penstock.stores.sessions import growth
 from penstock.stores.sorting import chunk_row, sort
 from penstock.stores.sqlfiles import statements
-from penstock.stores.sqlite import deletions, state
+from penstock.stores.sqlite import deletions, searching, state
 from penstock.stores.sqlite.bulk import insert
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.wire.records import Message, Record
@@ -34,9 +34,7 @@ class NotAllNew(Exception):
     """A message was there already. The sessions have been counted wrong: roll back, then look before you write."""
 
 
-def apply(
-    connection: sqlite3.Connection, numbers: SessionNumbers, batch: Batch, *, hopeful: bool, schema: int
-) -> int:
+def apply(connection: sqlite3.Connection, numbers: SessionNumbers, batch: Batch, *, hopeful: bool, schema: int) -> int:
     """Write *batch*. Returns how many records were new or newer.
 
     If *hopeful*, write as if every message were new, which only a redelivery disproves. That is 1.1 to 1.3
@@ -56,9 +54,13 @@ def apply(
     deleted = deletions.apply(connection, numbers, records.deletions)
     if schema >= FIRST_WITH_STATE:
         records = deletions.spared(connection, records)
+    times = [message.created_at_us for message in records.messages]
+    stored = _messages(connection, numbers, records.messages, times, hopeful=hopeful)
+    if schema >= FIRST_WITH_SEARCH:
+        searching.note(connection, times)
     return (
         deleted
-        + _messages(connection, numbers, records.messages, hopeful=hopeful)
+        + stored
         + insert(connection, _SQL["insert_chunk"], [chunk_row(chunk) for chunk in records.chunks])
         + insert(connection, _SQL["insert_log"], records.logs)
         + (state.write(connection, records.states) if records.states else 0)
@@ -74,10 +76,16 @@ def _check(connection: sqlite3.Connection, fence: Fence) -> None:
 
 
 def _messages(
-    connection: sqlite3.Connection, numbers: SessionNumbers, messages: Sequence[Message], *, hopeful: bool
+    connection: sqlite3.Connection,
+    numbers: SessionNumbers,
+    messages: Sequence[Message],
+    times: list[int],
+    *,
+    hopeful: bool,
 ) -> int:
+    """Write *messages*, created at *times*, to which those are added of stored ones that they replace."""
     if not hopeful or any(message.version for message in messages):
-        return _merge_messages(connection, numbers, messages)
+        return _merge_messages(connection, numbers, messages, times)
     stored = _insert_messages(connection, numbers, messages)
     if stored != len(messages):
         raise NotAllNew
@@ -105,7 +113,9 @@ def _insert_messages(connection: sqlite3.Connection, numbers: SessionNumbers, me
     )
 
 
-def _merge_messages(connection: sqlite3.Connection, numbers: SessionNumbers, messages: Sequence[Message]) -> int:
+def _merge_messages(
+    connection: sqlite3.Connection, numbers: SessionNumbers, messages: Sequence[Message], times: list[int]
+) -> int:
     """Write those that are new, replace those that are newer, leave the rest. What is deleted stays deleted."""
     stored = _stored(connection, {message.id for message in messages})
     fresh: dict[bytes, Message] = {}
@@ -113,16 +123,17 @@ def _merge_messages(connection: sqlite3.Connection, numbers: SessionNumbers, mes
     hidden: list[tuple[bytes]] = []
     taken = 0
     for message in messages:
-        version, deleted_at = stored.get(message.id, (None, None))
+        version, deleted_at, created_at = stored.get(message.id, (None, None, message.created_at_us))
         if version is None:
             fresh[message.id] = message
         elif message.version > version:
             if deleted_at is None and message.deleted_at_us is not None:
                 hidden.append((message.id,))
+            times.append(created_at)
             newer[message.id] = message if deleted_at is None else message._replace(deleted_at_us=deleted_at)
         else:
             continue
-        stored[message.id] = message.version, message.deleted_at_us if deleted_at is None else deleted_at
+        stored[message.id] = message.version, message.deleted_at_us if deleted_at is None else deleted_at, created_at
         taken += 1
     _insert_messages(connection, numbers, fresh.values())
     connection.executemany(_SQL["replace_message"], newer.values())
@@ -130,7 +141,7 @@ def _merge_messages(connection: sqlite3.Connection, numbers: SessionNumbers, mes
     return taken
 
 
-def _stored(connection: sqlite3.Connection, ids: Iterable[bytes]) -> dict[bytes, tuple[int | None, int | None]]:
-    """Version of each message that is there, and when it was deleted."""
+def _stored(connection: sqlite3.Connection, ids: Iterable[bytes]) -> dict[bytes, tuple[int | None, int | None, int]]:
+    """Version of each message that is there, when it was deleted, and when it was created."""
     rows = connection.execute(_SQL["versions"], {"ids": b"".join(ids)})
-    return {message_id: (version, deleted_at) for message_id, version, deleted_at in rows}
+    return {message_id: (version, deleted_at, created_at) for message_id, version, deleted_at, created_at in rows}

@@ -17,6 +17,7 @@ from penstock.stores.questions import Question, Questions
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.filtering import compiled
 from penstock.stores.sqlite.schema import refuse_newer_schema
+from penstock.stores.sqlite.searching import matched
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.stores.sqlite.translation import translated
 
@@ -24,7 +25,7 @@ from penstock.stores.sqlite.translation import translated
 class SqliteReading(SqlAnswers):
     """Answers from the file as it was last committed. Opened at the first question."""
 
-    _questions = Questions(statements("penstock.stores.sqlite"), compiled)
+    _questions = Questions(statements("penstock.stores.sqlite"), compiled, matched)
 
     def __init__(self, settings: SqliteSettings) -> None:
         self._settings = settings

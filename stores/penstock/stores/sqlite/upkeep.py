@@ -10,7 +10,9 @@ from functools import partial
 from typing import Any
 
 from penstock.stores.questions import Question
+from penstock.stores.schemas import FIRST_WITH_SEARCH
 from penstock.stores.sqlfiles import statements
+from penstock.stores.sqlite import searching
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.stores.sqlite.writer import Writer
@@ -62,6 +64,19 @@ class SqliteUpkeep(ABC):
             return 0
         excess = partial(_remove_excess, kind=kind, keep=self._keep_bytes, floor_us=floor_us, limit=limit)
         return await self._writer.transact(excess)
+
+    async def refresh_search(self, limit: int) -> int:
+        """See `SqlUpkeep.refresh_search`."""
+        # Looked at first, without the file's lock: most of the time there is nothing to do.
+        if ((await self._ask(Question(_SQL["schema_version"], {})))[0][0] or 0) < FIRST_WITH_SEARCH:
+            return 0
+        if not (await self._ask(Question(_SQL["any_pending_search"], {})))[0][0]:
+            return 0
+        return await self._writer.transact(partial(searching.refresh, limit=limit))
+
+    async def reindex(self) -> None:
+        """See `SqlUpkeep.reindex`."""
+        await self._writer.transact(searching.reindex)
 
     async def tidy(self, now_us: int) -> Mapping[str, int]:  # noqa: ARG002 - a file does not look at the clock
         """See `SqlUpkeep.tidy`."""

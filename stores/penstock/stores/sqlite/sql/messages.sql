@@ -42,7 +42,7 @@ WITH RECURSIVE wanted (n, id) AS (
     UNION ALL
     SELECT n + 1, substr(:ids, 16 * n + 1, 16) FROM wanted WHERE 16 * n < length(:ids)
 )
-SELECT m.id, m.version, m.deleted_at
+SELECT m.id, m.version, m.deleted_at, m.created_at
 FROM wanted
 CROSS JOIN messages AS m ON m.id = wanted.id;
 

@@ -1,0 +1,90 @@
+"""The index of words of a file: what a write notes for it, how it is filled, and what is asked of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from penstock.stores.pending import Pending, reaching
+from penstock.stores.schemas import FIRST_WITH_SEARCH
+from penstock.stores.search import Search, Term, spans, words
+from penstock.stores.sqlfiles import statements
+from penstock.stores.sqlite.numbers import SessionNumbers
+from penstock.stores.sqlite.schema import schema_version
+
+_SQL = statements("penstock.stores.sqlite")
+
+
+def matched(search: Search) -> Mapping[str, str]:
+    """*search* in FTS5's language. Words hold letters and digits alone, so what is quoted needs no escape."""
+    match = f"({' AND '.join(map(_quoted, search.wanted))})"
+    if search.unwanted:
+        match += f" NOT ({' OR '.join(map(_quoted, search.unwanted))})"
+    return {"match": match}
+
+
+def _quoted(term: Term) -> str:
+    return f'"{" ".join(term.words)}"{" *" if term.prefix else ""}'
+
+
+def note(connection: sqlite3.Connection, times: Collection[int]) -> None:
+    """Note in the transaction of a write that it brought messages of these *times*."""
+    for span in spans(times):
+        values = {"since": span.since_us, "until": span.until_us}
+        if not connection.execute(_SQL["extend_pending_search"], values).rowcount:
+            connection.execute(_SQL["add_pending_search"], values)
+
+
+def refresh(connection: sqlite3.Connection, _numbers: SessionNumbers, *, limit: int) -> int:
+    """See `SqlUpkeep.refresh_search`."""
+    done = _remove(connection, [no for (no,) in connection.execute(_SQL["left_over_entries"], (limit,)).fetchall()])
+    while done < limit:
+        pending = [Pending(*row) for row in connection.execute(_SQL["pending_search"])]
+        if not pending:
+            break
+        done += _work_off(
+            connection, pending, max(limit - done, 2)
+        )  # the first of them was the last of the slice before
+    return done
+
+
+def reindex(connection: sqlite3.Connection, _numbers: SessionNumbers) -> None:
+    """See `SqlUpkeep.reindex`."""
+    if schema_version(connection) >= FIRST_WITH_SEARCH:
+        connection.execute(_SQL["reindex"])
+
+
+def _work_off(connection: sqlite3.Connection, pending: Sequence[Pending], limit: int) -> int:
+    """Index some messages of the last of the spans, and those that it runs into. Returns how many were looked at."""
+    whole, parts = reaching(pending)
+    values = {"since": whole.since_us, "until": whole.until_us, "until_id": whole.until_id, "limit": limit}
+    rows = connection.execute(_SQL["unindexed"], values).fetchall()
+    _index(connection, rows)
+    connection.executemany(_SQL["remove_pending_search"], [(no,) for no in parts])
+    if len(rows) == limit:
+        message_id, at_us = rows[-1][:2]
+        connection.execute(_SQL["keep_pending_search"], (whole.since_us, at_us, message_id))
+    return len(rows)
+
+
+def _index(connection: sqlite3.Connection, rows: Sequence[Any]) -> None:
+    stale = [row for row in rows if not row[4]]
+    _remove(connection, [row[3] for row in stale if row[3] is not None])
+    (last,) = connection.execute(_SQL["last_entry"]).fetchone()
+    entries: list[tuple[Any, ...]] = []
+    texts: list[tuple[int, str]] = []
+    for message_id, at_us, version, _, _, content in stale:
+        if found := words(content or ""):
+            last += 1
+            entries.append((last, message_id, version, at_us))
+            texts.append((last, " ".join(found)))
+    connection.executemany(_SQL["add_entry"], entries)
+    connection.executemany(_SQL["add_words"], texts)
+
+
+def _remove(connection: sqlite3.Connection, numbers: Sequence[int]) -> int:
+    gone = [(no,) for no in numbers]
+    connection.executemany(_SQL["remove_words"], gone)
+    connection.executemany(_SQL["remove_entry"], gone)
+    return len(gone)
