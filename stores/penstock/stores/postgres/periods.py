@@ -7,8 +7,9 @@ period lie together, and an id of a caller's own key (a UUIDv5) lies anywhere, n
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 PERIODS = ("day", "week", "month")
@@ -85,7 +86,7 @@ def missing(there: Sequence[Span], now_us: int, period: str) -> list[Span]:
         end = _next(end, period)
     start = now.start if there else _start(max(_FIRST, now.start - timedelta(days=1)), period)
     last = max((each.end for each in there if each.end <= start), default=start)
-    gap = _periods(last, start, period)
+    gap = list(islice(_periods(last, start, period), _GAP + 1))
     wanted = [*(gap if len(gap) <= _GAP else []), *_periods(start, end, period)]
     return [rest for each in wanted for rest in _rest(each, there)]
 
@@ -102,14 +103,12 @@ def _rest(span: Span, there: Sequence[Span]) -> list[Span]:
     return [*rest, Span(at, span.end)] if at < span.end else rest
 
 
-def _periods(start: date, end: date, period: str) -> list[Span]:
+def _periods(start: date, end: date, period: str) -> Iterator[Span]:
     """The periods from *start* to *end*, the first one from *start* on."""
-    found = []
     while start < end:
         after = min(end, _next(_start(start, period), period))
-        found.append(Span(start, after))
+        yield Span(start, after)
         start = after
-    return found
 
 
 def _start(day: date, period: str) -> date:
