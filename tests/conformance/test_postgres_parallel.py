@@ -11,7 +11,8 @@ from multiprocessing.synchronize import Barrier
 
 from penstock.stores.postgres import open_sql
 from penstock.stores.states import Row
-from penstock.wire.records import Message, Record, StateRecord
+from penstock.wire.records import KeyValue, Message, Record, StateRecord
+from tests.conformance.parallel_writer import run_writers, written_by
 from tests.conformance.postgres_server import Postgres, Schema
 from tests.conformance.sql_records import START_US, counted, log, message
 from tests.conformance.state_records import SAVES, deleted, forgotten, hidden, ordered, stamp, task, task_status
@@ -44,6 +45,20 @@ def test_processes_that_redeliver_the_same_records_end_at_what_was_sent(schema: 
     assert ordered([row._replace(first_at_us=None) for row in schema.states()]) == ordered(_states_left())
     assert len(schema.logs()) == 1_500
     assert _deadlocks(postgres) == deadlocks  # there is one order of locks, and nothing had to be tried again for it
+
+
+async def test_four_processes_write_50_000_records_each_and_none_meets_a_deadlock(
+    schema: Schema, postgres: Postgres
+) -> None:
+    messages, newest = written_by(4)
+    deadlocks = _deadlocks(postgres)
+
+    await run_writers(schema.url, 4)
+
+    assert schema.counts() == counted(messages)
+    assert {row.key: row.stamp for row in schema.states() if isinstance(row, KeyValue)} == newest
+    assert schema.rows("SELECT count(*) FROM messages") == [(len(messages),)]
+    assert _deadlocks(postgres) == deadlocks
 
 
 def _wait_for_all(begin: Barrier) -> None:

@@ -96,7 +96,7 @@ def test_processes_that_race_to_set_up_all_succeed(path: Path) -> None:
         racer.join()
 
     assert [racer.exitcode for racer in racers] == [0, 0, 0]
-    assert rows(path, "SELECT number, name FROM schema_migrations") == [(1, "initial"), (2, "state")]
+    assert rows(path, "SELECT number, name FROM schema_migrations") == [(1, "initial"), (2, "state"), (3, "search")]
 
 
 def _set_up(path: str) -> None:
