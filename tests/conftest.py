@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: a real queue server, a fresh namespace for each test."""
+"""Fixtures that every test may use: a real queue server with a fresh namespace for each test, a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from penstock.embedded import EmbeddedQueue
 from penstock.wire.queue import Queue
+from tests.conformance.postgres_server import Postgres, Schema
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,17 @@ async def queue(redis_url: str, namespace: str) -> AsyncIterator[Queue]:
     """The queue of this test's own namespace, opened."""
     async with Queue(redis_url, namespace) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One PostgreSQL for the whole run, out of a wheel; tests keep apart by their schemas."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def schema(postgres: Postgres) -> Iterator[Schema]:
+    with postgres.schema() as schema:
+        yield schema
