@@ -7,11 +7,13 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from penstock.query.search_text import parse as parse_search
 from penstock.stores import walking
 from penstock.stores.filters import parse
 from penstock.stores.queries import (
     AgentStateQuery,
     ContextQuery,
+    FoundQuery,
     KeyValueQuery,
     LogQuery,
     MessageQuery,
@@ -56,6 +58,16 @@ def asked(questions: Questions, start_us: int) -> Iterator[Question]:
     yield questions.named("key_values_of", namespace="n1", keys=("k7", "k8"), now_us=start_us)
     yield questions.named("tasks_of_agent_by_status", agent_id="a7", scale=0.5)
     yield questions.named("logs_of_agent_by_level", agent_id="a7")
+
+
+def searched(questions: Questions, start_us: int) -> Iterator[Question]:
+    """Searches, which begin with the words: what they find is then sorted by time."""
+    for text in ("w7", '"w7 w8" w9', "w77*", 'w7 -w8 -"w9 w10"'):
+        search = parse_search(text)
+        yield questions.page("found", FoundQuery(search=search))
+        yield questions.page("found", FoundQuery(search=search, after=Position(start_us + 1_000_000, b"0" * 16)))
+        yield questions.page("found", FoundQuery(search=search, session_id="s7", roles=["user"]))
+        yield questions.page("found", FoundQuery(search=search, user_id="u7", since_us=start_us, until_us=start_us + 9))
 
 
 def _pages(questions: Questions, start_us: int) -> Iterator[Question]:

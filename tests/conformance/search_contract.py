@@ -13,7 +13,7 @@ from penstock.query.search_text import parse
 from penstock.stores.contract import SqlStore
 from penstock.stores.queries import FoundQuery, Position
 from penstock.stores.search import MAX_TEXT_CHARS, MAX_WORD_CHARS, Search, Term, holds
-from penstock.wire.ids import format_id
+from penstock.wire.ids import format_id, to_us
 from penstock.wire.records import Message, Record
 from tests.conformance.sql_records import START_US, Backend, log, message
 from tests.conformance.state_records import FAR_US, forgotten, hidden
@@ -396,4 +396,5 @@ async def found(store: SqlStore, asked: str, **filters: Any) -> list[int]:
 
 
 def _number(created_at: Any) -> int:
-    return round(created_at.timestamp() * 1_000_000) - START_US
+    at_us: int = to_us(created_at, "created_at")
+    return at_us - START_US

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from penstock.query.search_text import parse as parse_search
 from penstock.stores.contract import Fence, SqlReading, SqlStore
 from penstock.stores.errors import StaleOwner, StoreRejected
 from penstock.stores.filters import parse
@@ -24,6 +25,7 @@ from penstock.stores.memory.sql import open_sql as open_memory
 from penstock.stores.queries import (
     AgentStateQuery,
     ContextQuery,
+    FoundQuery,
     KeyValueQuery,
     LogQuery,
     MessageQuery,
@@ -46,6 +48,7 @@ from penstock.wire.records import (
     Task,
     TaskStatus,
 )
+from tests.conformance.search_contract import refreshed
 from tests.conformance.sql_records import START_US, embedding
 from tests.conformance.sqlite_file import rows, session_counts, stored_chunks, stored_messages, stored_states
 from tests.conformance.state_records import ordered, stamp
@@ -67,7 +70,8 @@ _statuses = st.sampled_from(["pending", "completed", "failed"])
 _durations = st.sampled_from([None, 0.25, 0.5, 3.0])
 
 _messages = st.builds(
-    Message, _ids, _times, _sessions, st.sampled_from(["user", "assistant"]), st.sampled_from([None, "", "one", "two"]),
+    Message, _ids, _times, _sessions, st.sampled_from(["user", "assistant"]),
+    st.sampled_from([None, "", "one", "one two", "two"]),
     _objects, _maybe_name, _maybe_name, _maybe_name, st.none(), st.none(), st.none(), _maybe_name, _maybe_name,
     _maybe_name, _maybe_name, st.none(), _maybe_name, _maybe_name, _maybe_time, st.none() | st.none() | _times,
     st.sampled_from([None, "streaming", "interrupted"]), st.sampled_from([0, 0, 1, 2, 3]), st.booleans(),
@@ -110,8 +114,10 @@ _fences = st.none() | st.builds(Fence, st.sampled_from(["p", "q"]), st.integers(
 _positions = st.builds(Position, _times, _ids)
 _named_positions = st.builds(Position, _times, _names)
 _filters: list[dict[str, Any]] = [{"a": 1}, {"a": "x"}, {"b.c": {"$contains": 1}}, {"a": {"$exists": False}}]
+_searches = st.sampled_from([parse_search(each) for each in ("one", "two", "o* -two", '"one two"')])
 _wheres = st.sampled_from([parse(each) for each in _filters])
 _pool: dict[str, st.SearchStrategy[Any]] = {
+    "search": _searches,
     "session_id": _sessions,
     "roles": st.sampled_from([["user"], ["assistant", "none such"]]),
     "message_types": st.lists(_names, min_size=1, max_size=2),
@@ -157,6 +163,7 @@ QUESTIONS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "message": (_ids,),
     "messages": (_message_queries,),
     "count_messages": (_message_queries,),
+    "search_messages": (_queries(FoundQuery, _positions),),
     "session": (_sessions,),
     "sessions": (_queries(SessionQuery, _named_positions),),
     "logs": (_log_queries,),
@@ -249,6 +256,10 @@ class StoresMachine(RuleBasedStateMachine):
         outcomes = [self.run(_outcome(store, records, fence)) for store in self.both]
         assert outcomes[0] == outcomes[1]
 
+    @rule(limit=st.integers(2, 5))
+    def index_some(self, limit: int) -> None:
+        self.run(self.sqlite.refresh_search(limit))
+
     # -- answers ---------------------------------------------------------------------------------
 
     @rule(data=st.data(), names=st.lists(st.sampled_from(sorted(QUESTIONS)), min_size=1, max_size=8))
@@ -270,6 +281,8 @@ class StoresMachine(RuleBasedStateMachine):
             self.ask_both(name, query)
 
     def ask_both(self, name: str, *arguments: Any) -> None:
+        if name == "search_messages":
+            self.run(refreshed(self.sqlite))
         answers = [self.run(getattr(store, name)(*arguments)) for store in self.both]
         if name in _UNORDERED:
             answers = [_UNORDERED[name](each) for each in answers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from collections.abc import AsyncIterator
+from itertools import chain
 
 import pytest
 
@@ -13,7 +14,7 @@ from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.settings import parse
 from tests.conformance.postgres_server import Postgres, Schema
-from tests.conformance.questions_asked import asked
+from tests.conformance.questions_asked import asked, searched
 from tests.conformance.sql_records import START_US, message
 
 
@@ -150,7 +151,13 @@ def _fill(schema: Schema) -> None:
         f"""INSERT INTO key_values (namespace, key, record_id, stamp, created_at, updated_at, normalised)
         SELECT 'n' || n % 2, 'k' || n, gen_random_uuid(), gen_random_uuid(), {at}, {at}, false
         FROM generate_series(1, 20000) AS n""",
-        *(f"VACUUM ANALYZE {table}" for table in ("tasks", "agent_states", "contexts", "key_values")),
+        """INSERT INTO search_entries (message_id, version, created_at, words)
+        SELECT id, 0, created_at, ' ' || words || ' '
+        FROM (
+            SELECT id, created_at, concat_ws(' ', 'w' || n % 500, 'w' || n % 500 + 1, 'w' || n % 7, 'x' || n) AS words
+            FROM (SELECT id, created_at, row_number() OVER (ORDER BY created_at) AS n FROM messages) AS numbered
+        ) AS texts""",
+        *(f"VACUUM ANALYZE {table}" for table in ("search_entries", "tasks", "agent_states", "contexts", "key_values")),
         "VACUUM ANALYZE messages",
         "VACUUM ANALYZE logs",
         "VACUUM ANALYZE sessions",
@@ -165,7 +172,7 @@ async def test_every_question_is_answered_through_an_index(store: PostgresStore,
     async with store._pool.connection() as connection:
         for mode in ("force_custom_plan", "force_generic_plan"):
             await connection.execute(f"SET plan_cache_mode = {mode}")
-            for question in asked(store._questions, START_US):
+            for question in chain(asked(store._questions, START_US), searched(store._questions, START_US)):
                 sql, given = numbered(question)
                 await connection.execute(f"PREPARE asked AS {sql}")
                 values = ", ".join([_literal(value) for value in given])
@@ -183,7 +190,7 @@ def _literal(value: object) -> str:
         return f"'{value.hex()}'::uuid"
     if isinstance(value, int) and value >= START_US:
         return f"timestamptz 'epoch' + {value} * interval '1 microsecond'"
-    return f"'{value}'"
+    return "'" + str(value).replace("'", "''") + "'"
 
 
 # URLs

@@ -14,7 +14,7 @@ from penstock.stores.questions import Query
 from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.stores.sqlite.reading import _bound
 from penstock.stores.sqlite.settings import parse
-from tests.conformance.questions_asked import asked
+from tests.conformance.questions_asked import asked, searched
 from tests.conformance.sql_records import START_US, log, message
 from tests.conformance.sqlite_file import execute
 from tests.conformance.state_records import key_value
@@ -47,6 +47,20 @@ async def test_every_question_is_answered_through_an_index(store: SqliteStore, p
         }
 
     assert {sql: steps for sql, steps in plans.items() if any(map(_is_a_walk_through_a_table, steps))} == {}
+
+
+async def test_a_search_looks_at_what_has_the_words_and_at_nothing_else(store: SqliteStore, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        plans = [
+            [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {question.sql}", _bound(question.values))]
+            for question in searched(store._questions, START_US)
+        ]
+
+    assert len(plans) == 16
+    for steps in plans:
+        words, *rest = [step for step in steps if step != "USE TEMP B-TREE FOR ORDER BY"]
+        assert words.startswith("SCAN w VIRTUAL TABLE INDEX 0:M")
+        assert [step for step in rest if _is_a_walk_through_a_table(step)] == []
 
 
 def _is_a_walk_through_a_table(step: str) -> bool:

@@ -16,7 +16,7 @@ from penstock.stores.queries import Position
 times = st.integers(0, 253_402_300_799_999_999)
 
 
-@given(times, st.binary(min_size=16, max_size=16), st.sampled_from(list(Course)[:4]))
+@given(times, st.binary(min_size=16, max_size=16), st.sampled_from(list(Course)[:5]))
 def test_a_place_among_messages_and_logs_comes_back(at_us: int, row_id: bytes, course: Course) -> None:
     text = cursor(course, Position(at_us, row_id))
 
@@ -27,7 +27,7 @@ def test_a_place_among_messages_and_logs_comes_back(at_us: int, row_id: bytes, c
 @given(
     times,
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=255),
-    st.sampled_from(list(Course)[4:]),
+    st.sampled_from(list(Course)[5:]),
 )
 def test_a_place_among_what_is_named_by_text_comes_back(at_us: int, name: str, course: Course) -> None:
     text = cursor(course, Position(at_us, name))

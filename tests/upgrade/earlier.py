@@ -36,6 +36,18 @@ def load_postgres(dump: Path, schema: Schema) -> str:
     return schema.url
 
 
+async def check_search(store: SqlStore) -> None:
+    """What every dump has of messages is found by its words, and so is what comes behind it."""
+    new = OLD._replace(id=id_from_key("found"), created_at_us=OLD.created_at_us + 5, content="not so long ago")
+    await store.write([new])
+    while await store.refresh_search(10):
+        pass
+    async with Reader.open(sql=store) as reader:
+        found = await reader.search_messages('"long ago"')
+
+    assert [each.snippet for each in found] == ["not so long ago", OLD.content]
+
+
 async def check_state(store: SqlStore) -> None:
     """What every dump from version 2 on has of state is read, and what was deleted there stays so."""
     late = Task(id_from_key("late"), OLD.created_at_us, NO_STAMP, "t1", "pending")

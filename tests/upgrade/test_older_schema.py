@@ -82,6 +82,19 @@ class OlderSchema:
         assert [type(each) for each in waiting] == [SchemaTooOld, SchemaTooOld]
         assert all("run `penstock migrate`" in str(each) for each in waiting)
 
+    async def test_messages_are_not_searched_before_the_migration(self, store: SqlStore) -> None:
+        async with Reader.open(sql=store) as reader:
+            await store.write([NEW])
+
+            assert await store.refresh_search(10) == 0
+            await store.reindex()
+            with pytest.raises(SchemaTooOld, match=r"words are found.*run `penstock migrate`"):
+                await reader.search_messages("long")
+
+            await store.setup()
+            assert await store.refresh_search(10) == 2
+            assert len(await reader.search_messages("long")) == 2
+
     async def test_it_goes_on_when_another_one_has_migrated(self, store: SqlStore, url: str) -> None:
         with pytest.raises(SchemaTooOld):
             await store.write([STATE.task(task_id="t")])

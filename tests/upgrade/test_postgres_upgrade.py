@@ -16,7 +16,7 @@ from penstock.stores.postgres.schema import MIGRATIONS
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import LogEvent
 from tests.conformance.postgres_server import Schema
-from tests.upgrade.earlier import OLD, check_state, dumps, load_postgres
+from tests.upgrade.earlier import OLD, check_search, check_state, dumps, load_postgres
 
 
 def test_every_migration_has_a_dump() -> None:
@@ -47,5 +47,15 @@ async def test_state_of_an_earlier_release_is_read_and_kept(dump: Path, schema: 
     await store.setup()
     try:
         await check_state(store)
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("dump", dumps("postgres"), ids=lambda dump: dump.stem)
+async def test_messages_of_an_earlier_release_are_found_by_their_words(dump: Path, schema: Schema) -> None:
+    store = open_sql(load_postgres(dump, schema))
+    await store.setup()
+    try:
+        await check_search(store)
     finally:
         await store.close()

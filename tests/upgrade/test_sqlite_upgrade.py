@@ -16,7 +16,7 @@ from penstock.stores.sqlite import open_sql
 from penstock.stores.sqlite.schema import MIGRATIONS
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import LogEvent
-from tests.upgrade.earlier import OLD, check_state, dumps, load_sqlite
+from tests.upgrade.earlier import OLD, check_search, check_state, dumps, load_sqlite
 
 
 def test_every_migration_has_a_dump() -> None:
@@ -47,5 +47,15 @@ async def test_state_of_an_earlier_release_is_read_and_kept(dump: Path, tmp_path
     await store.setup()
     try:
         await check_state(store)
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("dump", dumps("sqlite"), ids=lambda dump: dump.stem)
+async def test_messages_of_an_earlier_release_are_found_by_their_words(dump: Path, tmp_path: Path) -> None:
+    store = open_sql(load_sqlite(dump, tmp_path / "old.db"))
+    await store.setup()
+    try:
+        await check_search(store)
     finally:
         await store.close()

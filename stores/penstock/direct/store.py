@@ -38,6 +38,10 @@ def open_store(url: str) -> DirectStore:
     return DirectStore(sql_store(url))
 
 
+_INDEXED_AT_ONCE = 500
+"""Messages of one transaction of the index: other writes wait for it no longer than some 30 ms."""
+
+
 class DirectStore(RecordCalls[Coroutine[Any, Any, str]]):
     """Every call is awaited, and what it made is durable when it returns: the id by which it is read back.
 
@@ -126,6 +130,20 @@ class DirectStore(RecordCalls[Coroutine[Any, Any, str]]):
         """A transaction that the caller ends, by `commit` or `rollback`."""
         self._require_open()
         return Transaction(self.write, self._clock, self._states)
+
+    async def refresh_search(self, *, anew: bool = False) -> int:
+        """Have `reader.search_messages` find everything stored by now. Returns how many messages were looked at.
+
+        A worker on the same database does so by itself, about once a second; without one nobody else does. *anew* looks
+        at every message again: for those that were written past the stores.
+        """
+        self._require_open()
+        if anew:
+            await self._store.reindex()
+        looked_at = 0
+        while done := await self._store.refresh_search(_INDEXED_AT_ONCE):
+            looked_at += done
+        return looked_at
 
     async def health(self) -> Health:
         """Look at the store, check by check, each with its latency. Raises nothing."""

@@ -36,6 +36,7 @@ from penstock.stores.rows import Hit, Session, StoredLog, StoredMessage
 
 if TYPE_CHECKING:
     from penstock.query import Page, Reader
+    from penstock.stores.rows import FoundMessage
 
 app = typer.Typer(help="Read what is stored. Needs no queue.", no_args_is_help=True)
 
@@ -79,6 +80,43 @@ def messages(
         place = [] if session else [message.session_id]
         return [message.created_at, *place, message.role, summary(message)]
 
+    listing = Listing(page=page, columns=columns, row=row, after=after, every=all_, json=json)
+    listing.show(sql_url)
+
+
+@app.command()
+def find(
+    *,
+    text: Annotated[str, typer.Argument(help='Words; "in quotes" as they stand, begin* or -without.')],
+    session: OfSession = None,
+    user: OfUser = None,
+    role: Annotated[list[str] | None, typer.Option(help="user, assistant, tool, ...; may be repeated.")] = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = 100,
+    after: After = None,
+    all_: All = False,
+    json: JsonLines = False,
+    sql_url: SqlUrl = SQL_URL,
+) -> None:
+    """Find messages by their words, the newest first. What starts with - stands behind --."""
+
+    async def page(reader: Reader, cursor: str | None) -> Page[FoundMessage]:
+        return await reader.search_messages(
+            text,
+            session_id=session,
+            user_id=user,
+            role=role or None,
+            since=since,
+            until=until,
+            limit=limit,
+            after=cursor,
+        )
+
+    def row(found: FoundMessage) -> Row:
+        return [found.message.created_at, found.message.session_id, found.message.role, found.snippet]
+
+    columns = ["created (UTC)", "session", "role", "content"]
     listing = Listing(page=page, columns=columns, row=row, after=after, every=all_, json=json)
     listing.show(sql_url)
 

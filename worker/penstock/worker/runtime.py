@@ -37,6 +37,7 @@ from penstock.wire.tasks import end_task
 from penstock.worker.drain import LaneWaits, Slice, drain
 from penstock.worker.fleet import Busy, Fleet
 from penstock.worker.fullserver import FullServerDrains
+from penstock.worker.indexing import Indexer
 from penstock.worker.logs import configure
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
@@ -120,6 +121,8 @@ class Foreman:
         if self._config.upkeep_every_s:
             # No cron job of arq's: its table knows no periods, and a full queue server takes no jobs.
             beside.append(Caretaker(self._site).keep_up)
+        if self._config.index_every_ms:
+            beside.append(Indexer(self._site).keep_up)
         self._tasks = [asyncio.create_task(_kept_alive(each)) for each in beside]
         worker = _running_worker()
         if worker.burst:

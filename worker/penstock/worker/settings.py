@@ -21,7 +21,7 @@ _AT_LEAST_ONE = (
     "tombstone_days",
 )
 
-_NOT_NEGATIVE = ("upkeep_every_s", "retain_messages_days", "retain_logs_days", "retain_tasks_days")
+_NOT_NEGATIVE = ("index_every_ms", "upkeep_every_s", "retain_messages_days", "retain_logs_days", "retain_tasks_days")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,9 @@ class WorkerConfig:
     strategy_at: Literal["worker", "producer"] = "worker"
     """Who applies it: the worker before it stores, or the producer before it sends. The text of streams, which is whole
     at the worker alone, is left to the worker in any case."""
+
+    index_every_ms: int = 1_000
+    """How often the words of new messages are indexed, so that they are found. 0: never."""
 
     upkeep_every_s: int = 60
     """How often one worker of all removes what has expired or is past its time. 0: never; `penstock upkeep` does it."""

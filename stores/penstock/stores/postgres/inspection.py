@@ -75,7 +75,7 @@ class PostgresInspection(ABC):
                 large = [table for table, count in counts.items() if count > _COUNTED]
                 for table in large:
                     counts[table] = max(counts[table], await _estimated(connection, table))
-                tables = [*counts, "chunks", "tombstones"]
+                tables = [*counts, "chunks", "tombstones", "search_entries"]
                 size = await connection.fetchval(_SQL["size_on_disk"], tables)
         return Totals(**{**dict.fromkeys(_STATE, 0), **counts}, bytes=size, exact=not large)
 

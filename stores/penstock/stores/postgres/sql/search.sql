@@ -35,10 +35,10 @@ INSERT INTO search_pending (since, until, until_id)
 SELECT min(created_at), max(created_at), 'ffffffff-ffff-ffff-ffff-ffffffffffff' FROM messages HAVING count(*) > 0;
 
 -- name: pending_search
-SELECT no, since, until, until_id FROM search_pending ORDER BY until DESC, until_id DESC LIMIT 1000;
+SELECT id, since, until, until_id FROM search_pending ORDER BY until DESC, until_id DESC LIMIT 1000;
 
 -- name: remove_pending_search
-DELETE FROM search_pending WHERE no = ANY($1::bigint []);
+DELETE FROM search_pending WHERE id = ANY($1::uuid []);
 
 -- name: keep_pending_search
 INSERT INTO search_pending (since, until, until_id) VALUES ($1, $2, $3);
@@ -58,14 +58,13 @@ WHERE m.created_at >= $1 AND (m.created_at, m.id) <= ($2, $3)
 ORDER BY m.created_at DESC, m.id DESC LIMIT $4;
 
 -- name: write_entries
-INSERT INTO search_entries (message_id, version, created_at, words, tokens)
-SELECT message_id, version, created_at, words, array_to_tsvector(string_to_array(btrim(words), ' '))
+INSERT INTO search_entries (message_id, version, created_at, words)
+SELECT message_id, version, created_at, words
 FROM unnest($1::uuid [], $2::bigint [], $3::timestamptz [], $4::text []) AS given (message_id, version, created_at, words)
 ON CONFLICT (message_id) DO UPDATE SET
     version = excluded.version,
     created_at = excluded.created_at,
-    words = excluded.words,
-    tokens = excluded.tokens;
+    words = excluded.words;
 
 -- name: remove_entries
 DELETE FROM search_entries WHERE message_id = ANY($1::uuid []);
@@ -97,15 +96,15 @@ UPDATE search_left_over SET behind = $1;
 DELETE FROM search_left_over;
 
 -- name: found_columns
-SELECT
-    m.id, m.created_at, m.session_id, m.role, m.content, m.metadata, m.user_id, m.message_type, m.platform, m.from_user_id,
-    m.from_user_name, m.to_user_id, m.channel_id, m.thread_id, m.bot_user_id, m.engine_session_id, m.engine_namespace,
-    m.provider_session_id, m.provider_type, m.updated_at, m.deleted_at, m.state, m.version, m.normalised
+-- Materialized, and sorted afterwards: a planner that knows of the order and the limit walks the messages by time until
+-- it has found enough, and with a rare word, which it takes for a more common one, it walks all of them.
+WITH found AS MATERIALIZED (
+SELECT e.message_id, e.created_at
 FROM search_entries AS e
 JOIN messages AS m ON m.id = e.message_id AND m.version = e.version AND m.created_at = e.created_at
 
 -- name: found_is_tokens
-e.tokens @@ :tokens::text::tsquery
+search_tokens(e.words) @@ :tokens::text::tsquery
 
 -- name: found_is_wanted
 NOT EXISTS (SELECT FROM unnest(:wanted::text []) AS phrase WHERE strpos(e.words, phrase) = 0)
@@ -135,4 +134,12 @@ m.role = ANY(:roles)
 m.deleted_at IS NULL
 
 -- name: found_order_descending
-ORDER BY e.created_at DESC, e.message_id DESC LIMIT :limit
+)
+
+SELECT
+    m.id, m.created_at, m.session_id, m.role, m.content, m.metadata, m.user_id, m.message_type, m.platform, m.from_user_id,
+    m.from_user_name, m.to_user_id, m.channel_id, m.thread_id, m.bot_user_id, m.engine_session_id, m.engine_namespace,
+    m.provider_session_id, m.provider_type, m.updated_at, m.deleted_at, m.state, m.version, m.normalised
+FROM (SELECT f.message_id, f.created_at FROM found AS f ORDER BY f.created_at DESC, f.message_id DESC LIMIT :limit) AS page
+JOIN messages AS m ON m.id = page.message_id
+ORDER BY page.created_at DESC, page.message_id DESC
