@@ -19,6 +19,7 @@ import msgpack
 import structlog
 from arq import Retry, cron
 from arq.connections import ArqRedis, RedisSettings
+from arq.cron import CronJob
 from arq.jobs import Job, JobStatus
 from arq.worker import Worker, create_worker, func
 from redis.asyncio.connection import SSLConnection, parse_url
@@ -52,6 +53,8 @@ _MOST_DRAINS = len(LANES) * MAX_PARTITIONS
 _DRAIN_GRACE_S = 1_800
 """A slice ends by itself; a frame that is bisected in child processes takes minutes. arq keeps the job of a killed
 worker for this long, which costs nothing: the sweep rings a new one."""
+_UPKEEP_GRACE_S = 60
+"""A run ends itself before its period is over, but for the slice that runs then."""
 _BELL_WAIT_S = 1.0
 _QUEUE_PAUSE_S = 0.5
 
@@ -69,18 +72,13 @@ class Foreman:
 
     def settings(self) -> dict[str, Any]:
         """What arq's worker is built from."""
-        name = f"{self._config.namespace}:sweep"
         return {
             "functions": [
                 func(
                     cast("Any", self._drain), name="drain", timeout=self._timeout_s(), max_tries=_FOREVER, keep_result=0
                 )
             ],
-            "cron_jobs": [
-                cron(
-                    cast("Any", self._sweep), name=name, second=set(range(60)), microsecond=0, timeout=20, keep_result=0
-                )
-            ],
+            "cron_jobs": [self._cron("sweep", self._sweep, 1, 20), *self._upkeep_jobs()],
             "redis_settings": _redis_settings(self._config.redis_url),
             "queue_name": self._keys.jobs(),
             "on_startup": self._start,
@@ -101,6 +99,22 @@ class Foreman:
             "job_deserializer": functools.partial(msgpack.unpackb, strict_map_key=False),
         }
 
+    def _cron(self, name: str, work: Callable[..., Any], every_s: int, timeout_s: float) -> CronJob:
+        """A job of one worker of the fleet, each minute and every *every_s* seconds of it."""
+        return cron(
+            cast("Any", work),
+            name=f"{self._config.namespace}:{name}",
+            second=set(range(0, 60, min(every_s, 60))),
+            microsecond=0,
+            timeout=timeout_s,
+            keep_result=0,
+        )
+
+    def _upkeep_jobs(self) -> list[CronJob]:
+        # arq's table knows no periods: a job each minute at the least, which finds out whether its time has come.
+        every_s = self._config.upkeep_every_s
+        return [self._cron("upkeep", self._upkeep, every_s, every_s + _UPKEEP_GRACE_S)] if every_s else []
+
     def _timeout_s(self) -> float:
         return self._config.slice_ms / 1000 + _DRAIN_GRACE_S
 
@@ -118,9 +132,6 @@ class Foreman:
         await fleet.beat()
         await self._sweep(ctx)
         beside = [fleet.keep_beating, self._answer_bell, FullServerDrains(self._site, _tell).keep_watch]
-        if self._config.upkeep_every_s:
-            # No cron job of arq's: its table knows no periods, and a full queue server takes no jobs.
-            beside.append(Caretaker(self._site).keep_up)
         if self._config.index_every_ms:
             beside.append(Indexer(self._site).keep_up)
         self._tasks = [asyncio.create_task(_kept_alive(each)) for each in beside]
@@ -195,6 +206,9 @@ class Foreman:
                 await self._enqueue(partition, generation)
         except QueueUnavailable as exc:
             _log.warning("queue away", reason=str(exc))
+
+    async def _upkeep(self, _ctx: dict[Any, Any]) -> None:
+        await Caretaker(self._require()).take_turn()
 
     async def _answer_bell(self) -> None:
         """Turn the producers' rings into jobs. They ring a list of ours, so that arq's layout is no contract."""

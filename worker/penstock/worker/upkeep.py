@@ -7,6 +7,7 @@ beside another one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -175,12 +176,6 @@ class Caretaker:
         self._site = site
         self._period_s = float(site.config.upkeep_every_s)
 
-    async def keep_up(self) -> None:
-        """Until cancelled; a slice that runs then is finished or undone as a whole."""
-        while True:
-            await asyncio.sleep(self._period_s * self._site.rng.uniform(0.8, 1.2))
-            await self.take_turn()
-
     async def take_turn(self) -> Run | None:
         """Do what there is to do, unless another worker has done so this period. Tells it in one line."""
         site, began = self._site, time.monotonic()
@@ -201,8 +196,10 @@ class Caretaker:
     def _pause_until(self, end: float) -> Pause:
         async def pause(took_s: float) -> bool:
             rest = took_s * (_REST_BESIDE_DRAINS if self._site.fleet.is_draining else _REST)
-            await asyncio.sleep(min(rest, max(0.0, end - time.monotonic())))
-            return time.monotonic() < end and not self._site.fleet.stopping.is_set()
+            stopping = self._site.fleet.stopping
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), min(rest, max(0.0, end - time.monotonic())))
+            return time.monotonic() < end and not stopping.is_set()
 
         return pause
 
