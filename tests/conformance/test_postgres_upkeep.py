@@ -183,6 +183,59 @@ async def test_a_partition_that_was_left_half_way_is_finished_the_next_time(
     await again.close()
 
 
+async def test_a_session_that_goes_on_between_two_slices_counts_what_came_since(
+    divided: PostgresStore, schema: Schema
+) -> None:
+    await divided.write([timed(0, 4 * number) for number in range(20)])
+    before_us, young = FIRST_US + DAY_US, [timed(1, 0), timed(1, 4)]
+    assert await divided.remove_due("messages", before_us, FAR_US, 7) == 7
+
+    await divided.write(young)
+    await _all_removed(divided, "messages", before_us)
+
+    assert schema.counts() == counted(young)
+
+
+async def test_a_session_deleted_while_its_messages_are_set_aside_counts_those_after_the_deletion(
+    divided: PostgresStore, schema: Schema
+) -> None:
+    young = timed(2, 0)
+    await divided.write([*(timed(day, 4 * number) for day in (0, 1) for number in range(20)), young])
+    before_us = FIRST_US + DAY_US
+    assert await divided.remove_due("messages", before_us, FAR_US, 7) == 7
+
+    await divided.write([forgotten(0, "s0")._replace(created_at_us=FIRST_US + 2 * DAY_US - 1)])
+    await _all_removed(divided, "messages", before_us)
+
+    assert schema.counts() == counted([young])
+
+
+async def test_sessions_count_right_beside_partitions_that_go(divided: PostgresStore, schema: Schema) -> None:
+    """Writers go on with sessions, one deletes them, and three take the old partitions away, all at once."""
+    rng = random.Random(3)
+    await divided.write([timed(day, number) for day in (0, 1) for number in range(200)])
+
+    async def write() -> None:
+        for _ in range(20):
+            await divided.write([timed(rng.choice((2, 3)), number) for number in rng.sample(range(200), 10)])
+
+    async def delete() -> None:
+        for _ in range(10):
+            at_us = FIRST_US + 2 * DAY_US + rng.randrange(200) * STEP_US
+            await divided.write([forgotten(at_us, f"s{rng.randrange(4)}")._replace(created_at_us=at_us)])
+
+    async def remove() -> None:
+        await _all_removed(divided, "messages", FIRST_US + 2 * DAY_US)
+
+    async with asyncio.TaskGroup() as group:
+        for each in (write, write, delete, remove, remove, remove):
+            group.create_task(each())
+    await remove()
+
+    assert schema.counts() == counted(schema.messages())
+    assert _set_aside(schema) == []
+
+
 async def test_several_that_remove_at_once_count_each_message_once(divided: PostgresStore, schema: Schema) -> None:
     young = [timed(1, number) for number in range(4)]
     await divided.write([*(timed(0, number) for number in range(200)), *young])

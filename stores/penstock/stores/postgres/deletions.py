@@ -83,6 +83,11 @@ async def share_sessions(connection: Any, sessions: Iterable[str]) -> None:
     await lock(connection, sorted((number, False) for number in {_lock_of(session) for session in sessions}))
 
 
+async def hold_sessions(connection: Any, sessions: Iterable[str]) -> None:
+    """Keep everybody from writing to *sessions* until the commit, as who deletes there does."""
+    await lock(connection, sorted((number, True) for number in {_lock_of(session) for session in sessions}))
+
+
 async def lock(connection: Any, locks: Sequence[tuple[int, bool]]) -> None:
     """Take *locks*, as `locks_of` gives them, one after another."""
     if locks:

@@ -1,21 +1,23 @@
 """Retention at level 2: whole partitions go when the last of their rows is past its time.
 
-A partition of log events is dropped. One of messages is detached first, and with it its rows are gone; then its
-sessions are counted a slice at a time, and it is dropped when none is left. A crash between the two leaves it set
-aside, and the next run goes on. Until then some sessions count messages that are gone.
+A partition of log events is dropped. One of messages is detached first, and with it its rows are gone; then they are
+removed a slice at a time, each session is counted with its last row, and the partition is dropped when none is left. A
+crash between the two leaves it set aside, and the next run goes on. Until then some sessions count messages that are
+gone.
 
 Rows of the default partition, which are those of callers' own keys, go one by one, as all do at level 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import asyncpg
 
+from penstock.stores.postgres import searching
 from penstock.stores.postgres.ddl import alone
+from penstock.stores.postgres.deletions import hold_sessions
 from penstock.stores.postgres.partitions import Table, past, run
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.settings import PostgresSettings
@@ -25,9 +27,6 @@ _SQL = statements("penstock.stores.postgres")
 
 _LONG_S = 3_600.0
 """For what has to read a whole partition."""
-
-Settle: TypeAlias = Callable[[Any, Sequence[Any]], Awaitable[int]]
-"""Counts sessions down by messages that are gone: (id, session, whether it was live). Returns how many they were."""
 
 
 async def goes_by_partitions(pool: Pool, table: str) -> bool:
@@ -44,9 +43,7 @@ async def count(connection: Any, table: Table, before_us: int) -> int:
     return sum([await _older(connection, name, before_us) for name in names])
 
 
-async def remove_partition(
-    pool: Pool, settings: PostgresSettings, table: Table, before_us: int, *, limit: int, settle: Settle
-) -> int:
+async def remove_partition(pool: Pool, settings: PostgresSettings, table: Table, before_us: int, limit: int) -> int:
     """Remove a partition of log events, or *limit* rows of one of messages. Returns how many; 0 when none is left."""
     if table == "logs":
         while (gone := await alone(pool, settings.timeout, partial(_drop_logs, before_us=before_us))) is not None:
@@ -55,7 +52,7 @@ async def remove_partition(
         return 0
     while (name := await _set_aside(pool, settings, before_us)) is not None:
         try:
-            gone = await pool.transact(partial(_settle, name=name, limit=limit, settle=settle))
+            gone = await pool.transact(partial(_settle, name=name, limit=limit))
         except asyncpg.UndefinedTableError:
             continue  # another process has just dropped it
         if gone:
@@ -97,9 +94,23 @@ async def _detach(connection: Any, table: Table, name: str, before_us: int) -> N
     await connection.execute(move_younger, before_us, timeout=_LONG_S)
 
 
-async def _settle(connection: Any, *, name: str, limit: int, settle: Settle) -> int:
+async def _settle(connection: Any, *, name: str, limit: int) -> int:
+    """Remove *limit* rows of *name*, and count the sessions that have no more of them.
+
+    Anew, and not down by what is gone: since the partition was detached a session may have been deleted, or begun anew.
+    Nobody waits for the locks of rows that nobody sees any more, so they may come before those of sessions.
+    """
     gone = await connection.fetch(await connection.fetchval(_SQL["remove_set_aside"], name), limit)
-    return await settle(connection, gone)
+    if gone:
+        ids, sessions = [row[0] for row in gone], sorted({row[1] for row in gone})
+        await hold_sessions(connection, sessions)
+        # Only now: another process may have removed the other rows of a session, and one of the two has to count it.
+        settled = await connection.fetchval(await connection.fetchval(_SQL["sessions_settled"], name), sessions)
+        await connection.execute(_SQL["recount_aged_sessions"], settled)
+        await connection.execute(_SQL["delete_empty_sessions"], settled)
+        await connection.execute(_SQL["delete_chunks_of_streams"], ids)
+        await searching.forget(connection, ids)
+    return len(gone)
 
 
 async def _drop_if_empty(connection: Any, *, name: str) -> bool:

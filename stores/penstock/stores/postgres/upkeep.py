@@ -58,9 +58,7 @@ class PostgresUpkeep:
             return await self._pool.transact(partial(slice_, before_us=before_us, limit=limit, suffix=suffix))
 
     async def _remove_partition(self, table: Table, before_us: int, limit: int) -> int:
-        return await retention.remove_partition(
-            self._pool, self._settings, table, before_us, limit=limit, settle=_settle
-        )
+        return await retention.remove_partition(self._pool, self._settings, table, before_us, limit)
 
     async def count_excess(self, kind: Excess, bounds: Bounds, now_us: int, floor_us: int, limit: int) -> int:  # noqa: ARG002 - no size is kept
         """See `SqlUpkeep.count_excess`."""
@@ -111,13 +109,6 @@ async def _remove_messages(connection: Any, *, before_us: int, limit: int, suffi
         return 0
     await share_sessions(connection, {session for _, session in due})
     gone = await connection.fetch(_SQL["remove_due_messages"], [message_id for message_id, _ in due], before_us)
-    return await _count_down(connection, gone)
-
-
-async def _settle(connection: Any, gone: Sequence[Any]) -> int:
-    """Of messages that nobody sees any more, so that nobody waits for their locks."""
-    if gone:
-        await share_sessions(connection, {session for _, session, _ in gone})
     return await _count_down(connection, gone)
 
 

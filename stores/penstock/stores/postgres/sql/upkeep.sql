@@ -136,9 +136,31 @@ SELECT format(
     'DELETE FROM %1$I WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM %1$I ORDER BY session_id LIMIT $1 FOR UPDATE SKIP LOCKED
     ))
-    RETURNING id, session_id, deleted_at IS NULL',
+    RETURNING id, session_id',
     $1::text
 );
+
+-- name: sessions_settled
+-- Those of some sessions that have no row there any more.
+SELECT format(
+    'SELECT coalesce(array_agg(given.id ORDER BY given.id), ''{}'') FROM unnest($1::text []) AS given (id)
+    WHERE NOT EXISTS (SELECT FROM %I AS m WHERE m.session_id = given.id)',
+    $1::text
+);
+
+-- name: recount_aged_sessions
+-- While nobody writes to them. What is known of a session stays, though the message that told it is gone.
+UPDATE sessions AS s SET
+    message_count = (SELECT count(*) FROM messages AS m WHERE m.session_id = s.id AND m.deleted_at IS NULL),
+    first_message_at = (SELECT min(m.created_at) FROM messages AS m WHERE m.session_id = s.id),
+    last_message_at = last.created_at,
+    last_message_id = last.id
+FROM unnest($1::text []) AS given (id)
+CROSS JOIN LATERAL (
+    SELECT m.created_at, m.id FROM messages AS m
+    WHERE m.session_id = given.id ORDER BY m.created_at DESC, m.id DESC LIMIT 1
+) AS last
+WHERE s.id = given.id;
 
 -- name: has_rows_left
 SELECT format('SELECT EXISTS (SELECT 1 FROM %I)', $1::text);
