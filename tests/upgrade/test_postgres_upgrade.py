@@ -41,6 +41,24 @@ async def test_a_database_of_an_earlier_release_is_read_and_written(dump: Path, 
     assert [each.event for each in logs] == ["started"]
 
 
+async def test_a_migration_may_take_longer_than_any_other_statement(schema: Schema) -> None:
+    """As that of a large table does, whose indexes are made anew."""
+    store = open_sql(f"{load_postgres(dumps('postgres')[0], schema)}&timeout=1")
+    schema.execute(
+        f"""CREATE FUNCTION dawdle() RETURNS event_trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(1.5) WHERE current_schema() = '{schema.name}'; END $$""",
+        f"""CREATE EVENT TRIGGER dawdle_{schema.name} ON ddl_command_start WHEN TAG IN ('DROP INDEX')
+        EXECUTE FUNCTION dawdle()""",
+    )
+    try:
+        await store.setup()
+
+        assert (await store.schema()).pending == []
+    finally:
+        await store.close()
+        schema.execute(f"DROP EVENT TRIGGER dawdle_{schema.name}")
+
+
 @pytest.mark.parametrize("dump", dumps("postgres")[1:], ids=lambda dump: dump.stem)
 async def test_state_of_an_earlier_release_is_read_and_kept(dump: Path, schema: Schema) -> None:
     store = open_sql(load_postgres(dump, schema))

@@ -14,6 +14,9 @@ from penstock.stores.sqlfiles import statements
 
 _SQL = statements("penstock.stores.postgres")
 
+LONG_S = 3_600.0
+"""For what has to read a whole table: longer than any statement of a batch may take."""
+
 _POLL_S = 0.05
 
 _Result = TypeVar("_Result")

@@ -25,7 +25,7 @@ import asyncpg
 
 from penstock.stores.errors import StoreRejected
 from penstock.stores.postgres import searching
-from penstock.stores.postgres.ddl import alone
+from penstock.stores.postgres.ddl import LONG_S, alone
 from penstock.stores.postgres.periods import Span, current, everything_until, missing, span_of
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.settings import PostgresSettings
@@ -44,9 +44,6 @@ _SLICE = 5_000
 
 _COUNTED = 1_000_000
 """Rows of the default partition that are looked at."""
-
-_LONG_S = 3_600.0
-"""For what has to read a whole table: longer than any statement of a batch may take."""
 
 
 class Outside(NamedTuple):
@@ -213,7 +210,7 @@ async def past(connection: Any, table: Table, before_us: int) -> list[str]:
 
 async def run(connection: Any, statement: str, *names: object) -> None:
     """Have the server put DDL together, and run it."""
-    await connection.execute(await connection.fetchval(_SQL[statement], *names), timeout=_LONG_S)
+    await connection.execute(await connection.fetchval(_SQL[statement], *names), timeout=LONG_S)
 
 
 async def _drop_next(connection: Any, table: Table, before_us: int) -> tuple[str, int] | None:
@@ -221,7 +218,7 @@ async def _drop_next(connection: Any, table: Table, before_us: int) -> tuple[str
     for name in await past(connection, table, before_us):
         await run(connection, "detach_partition", table, name)
         keep_younger = await connection.fetchval(_SQL["keep_younger"], table, name)
-        kept = await connection.execute(keep_younger, before_us, timeout=_LONG_S)
+        kept = await connection.execute(keep_younger, before_us, timeout=LONG_S)
         await run(connection, "drop_table", name)
         return name, _count(kept)
     return None
@@ -248,7 +245,7 @@ async def rows_outside(pool: Pool, looked_at: int) -> Mapping[str, Outside]:
 async def _outside(pool: Pool, table: Table, looked_at: int) -> Outside:
     async with pool.connection() as connection:
         sql = await connection.fetchval(_SQL["outside"], _default(table))
-        return Outside(*await connection.fetchrow(sql, looked_at, timeout=_LONG_S))
+        return Outside(*await connection.fetchrow(sql, looked_at, timeout=LONG_S))
 
 
 async def _look_outside(pool: Pool, table: Table) -> Outside:

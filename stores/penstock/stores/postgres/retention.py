@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from penstock.stores.postgres import searching
-from penstock.stores.postgres.ddl import alone
+from penstock.stores.postgres.ddl import LONG_S, alone
 from penstock.stores.postgres.deletions import hold_sessions
 from penstock.stores.postgres.partitions import Table, past, run
 from penstock.stores.postgres.pool import Pool
@@ -24,9 +24,6 @@ from penstock.stores.postgres.settings import PostgresSettings
 from penstock.stores.sqlfiles import statements
 
 _SQL = statements("penstock.stores.postgres")
-
-_LONG_S = 3_600.0
-"""For what has to read a whole partition."""
 
 
 async def goes_by_partitions(pool: Pool, table: str) -> bool:
@@ -91,7 +88,7 @@ async def _set_next_aside(connection: Any, before_us: int) -> bool:
 async def _detach(connection: Any, table: Table, name: str, before_us: int) -> None:
     await run(connection, "detach_partition", table, name)
     move_younger = await connection.fetchval(_SQL["move_younger"], f"{table}_default", name)
-    await connection.execute(move_younger, before_us, timeout=_LONG_S)
+    await connection.execute(move_younger, before_us, timeout=LONG_S)
 
 
 async def _settle(connection: Any, *, name: str, limit: int) -> int:
@@ -124,6 +121,6 @@ async def _drop_if_empty(connection: Any, *, name: str) -> bool:
 
 async def _older(connection: Any, name: str, before_us: int) -> int:
     older: int = await connection.fetchval(
-        await connection.fetchval(_SQL["count_older"], name), before_us, timeout=_LONG_S
+        await connection.fetchval(_SQL["count_older"], name), before_us, timeout=LONG_S
     )
     return older

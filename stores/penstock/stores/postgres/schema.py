@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.stores.postgres.ddl import alone
+from penstock.stores.postgres.ddl import LONG_S, alone
 from penstock.stores.postgres.partitions import divide
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.settings import PostgresSettings
@@ -50,5 +50,5 @@ async def _migrate(connection: Any) -> None:
         await connection.execute(_SQL["make_schema_table"])
     applied = dict(await connection.fetch(_SQL["applied_migrations"]))
     for migration in pending(MIGRATIONS, applied):
-        await connection.execute(migration.sql)
+        await connection.execute(migration.sql, timeout=LONG_S)  # one may make an index of a large table anew
         await connection.execute(_SQL["note_migration"], migration.number, migration.name, migration.checksum)
