@@ -16,8 +16,9 @@ from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.stores.sqlite.settings import parse
 from penstock.stores.upkeep import Bounds, Excess
 from penstock.wire.records import Record
+from tests.conformance.search_contract import refreshed
 from tests.conformance.sql_records import START_US, counted, log, message
-from tests.conformance.sqlite_file import execute, rows, session_counts, stored_messages
+from tests.conformance.sqlite_file import execute, indexed_words, rows, session_counts, stored_messages
 from tests.conformance.state_records import FAR_US
 from tests.conformance.test_sqlite_schema import _is_a_walk_through_a_table
 
@@ -86,6 +87,22 @@ async def test_nothing_younger_than_the_floor_goes(path: Path) -> None:
 
     assert gone == [10, 10]
     assert used(path) > MB
+    await store.close()
+
+
+async def test_words_of_messages_free_their_room_with_them_or_twice_as_many_would_go(path: Path) -> None:
+    store = open_sql(f"sqlite:///{path}?keep_size_mb=4")
+    await store.setup()
+    text = " ".join(f"word{number}" for number in range(250))
+    await store.write([message(number)._replace(content=f"{text} {number}") for number in range(2_000)])
+    await refreshed(store, 500)
+
+    messages = await removed(store, "messages")
+    await refreshed(store)
+
+    assert 0 < messages < 2_000
+    assert 3 * MB < used(path) <= 4 * MB
+    assert len(indexed_words(path)) == 2_000 - messages
     await store.close()
 
 

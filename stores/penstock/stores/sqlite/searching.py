@@ -36,9 +36,14 @@ def note(connection: sqlite3.Connection, times: Collection[int]) -> None:
             connection.execute(_SQL["add_pending_search"], values)
 
 
+def remove_left_over(connection: sqlite3.Connection, limit: int) -> int:
+    """Remove some words of messages that are gone. Returns of how many."""
+    return _remove(connection, [no for (no,) in connection.execute(_SQL["left_over_entries"], (limit,)).fetchall()])
+
+
 def refresh(connection: sqlite3.Connection, _numbers: SessionNumbers, *, limit: int) -> int:
     """See `SqlUpkeep.refresh_search`."""
-    done = _remove(connection, [no for (no,) in connection.execute(_SQL["left_over_entries"], (limit,)).fetchall()])
+    done = remove_left_over(connection, limit)
     while done < limit:
         pending = [Pending(*row) for row in connection.execute(_SQL["pending_search"])]
         if not pending:

@@ -14,6 +14,7 @@ from penstock.stores.schemas import FIRST_WITH_SEARCH
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite import searching
 from penstock.stores.sqlite.numbers import SessionNumbers
+from penstock.stores.sqlite.schema import schema_version
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.stores.sqlite.writer import Writer
 from penstock.stores.upkeep import Bounds, Excess, Kind
@@ -131,7 +132,11 @@ def _remove_excess(
 ) -> int:
     if connection.execute(_SQL["used_bytes"]).fetchone()[0] <= keep:
         return 0
-    return _remove_due(connection, numbers, kind=kind, before_us=floor_us, now_us=floor_us, limit=limit)
+    gone = _remove_due(connection, numbers, kind=kind, before_us=floor_us, now_us=floor_us, limit=limit)
+    if kind == "messages" and schema_version(connection) >= FIRST_WITH_SEARCH:
+        # At once: words that stay until the index is filled next would have twice as many messages go.
+        searching.remove_left_over(connection, limit)
+    return gone
 
 
 def _rehearsed(
