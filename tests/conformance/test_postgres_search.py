@@ -64,6 +64,33 @@ async def test_nothing_is_missed_or_left_over_whoever_writes_deletes_and_indexes
     assert len(await store.search_messages(FoundQuery(search=parse("word"), limit=1_000))) == len(left)
 
 
+@pytest.mark.parametrize("by", ["deletion", "retention", "dropping"])
+async def test_who_removes_messages_waits_for_who_has_read_them_for_the_index(
+    store: PostgresStore, schema: Schema, by: str
+) -> None:
+    await store.write([said(0)])
+    await refreshed(store)
+    schema.execute("BEGIN", "SELECT pg_advisory_xact_lock(504627, 0)", "DELETE FROM search_entries")
+    remove = {
+        "deletion": store.write([forgotten(9)]),
+        "retention": store.remove_due("messages", START_US + 9, FAR_US, 5),
+        "dropping": store.drop_before("messages", START_US + 9),
+    }
+    removing = asyncio.create_task(remove.pop(by))
+    for call in remove.values():
+        call.close()
+    done, _ = await asyncio.wait([removing], timeout=0.2)
+    schema.execute(
+        "INSERT INTO search_entries SELECT id, version, created_at, ' word n0 ' FROM messages",
+        "COMMIT",
+    )
+    await removing
+    await refreshed(store)
+
+    assert not done
+    assert schema.words() == []
+
+
 async def test_a_write_that_is_not_committed_when_the_index_is_filled_is_found_after(
     store: PostgresStore, schema: Schema
 ) -> None:
