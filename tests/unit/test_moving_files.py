@@ -102,6 +102,14 @@ def test_an_event_has_its_own_id_or_that_of_its_place_and_text() -> None:
     assert len({event_of(line, each).id for each in (ORIGIN, *others)} | {event(type="u").id}) == 4
 
 
+def test_a_machine_whose_clock_begins_in_1970_is_believed() -> None:
+    at, at_us = "1970-01-01T00:05:00Z", 300_000_000
+
+    assert event(type="t", timestamp=at).created_at_us == at_us
+    assert [each.created_at_us for each in lines(f"{at} INFO up")] == [at_us]
+    assert (task(id="t", last_run=at).last_run_at_us, task(id="t", created_at=at).first_at_us) == (at_us, at_us)
+
+
 def test_bad_text_is_mended_and_marked() -> None:
     found = event_of(rb'{"type":"t","message":"\ud800 \u0000"}', ORIGIN)
 

@@ -147,6 +147,7 @@ async def test_filters_take_what_producers_take(store: SqlStore, reader: Reader)
         (lambda reader: reader.tasks(limit=0), "limit is 0"),
         (lambda reader: reader.agent_states(active=1), "active: got 1"),
         (lambda reader: reader.agent_statistics(None), "agent_id: got None"),
+        (lambda reader: reader.logs(since=1_795_268_672), "that is 1970-01-01 00:29 in microseconds"),
         (lambda reader: reader.contexts(since="today"), "since: got 'today'"),
         (lambda reader: reader.key_values(b"k"), "prefix: got b'k'"),
         (lambda reader: reader.get_many("key"), "a list of at most 1,000 keys"),

@@ -102,6 +102,13 @@ REFUSED: dict[str, tuple[Callable[..., object], dict[str, Any], str, str]] = {
     "zone without offset": (message, {"created_at": datetime(2026, 1, 1, tzinfo=NoOffset())}, "created_at", "zone"),
     "time before 1970": (message, {"created_at": datetime(1969, 12, 31, tzinfo=UTC)}, "created_at", "since 1970"),
     "time after 9999": (message, {"created_at": 253_402_300_800_000_000}, "created_at", "year 9999"),
+    "time in seconds": (message, {"created_at": 1_795_268_672}, "created_at", "that is 1970-01-01 00:29 in micros"),
+    "time in milliseconds": (
+        message,
+        {"updated_at": 1_795_268_672_086},
+        "updated_at",
+        "milliseconds by 1,000, or give",
+    ),
     "time as text": (message, {"updated_at": "2026-01-01"}, "updated_at", "aware datetime"),
     "time as truth": (message, {"deleted_at": True}, "deleted_at", "aware datetime"),
     "unknown state": (message, {"state": "done"}, "state", "complete, streaming, interrupted"),

@@ -18,7 +18,7 @@ from typing import Any, cast
 import orjson
 
 from penstock.wire.errors import FrameTooNew, InvalidRecord
-from penstock.wire.ids import RisingClock, new_id, parse_id, to_us
+from penstock.wire.ids import RisingClock, given_us, new_id, parse_id
 from penstock.wire.records import Embedding, LogEvent, Message, StreamChunk
 from penstock.wire.text import clean_id, clean_text, dump_object
 
@@ -84,7 +84,7 @@ def message(
     encoded, dirty = (None, False) if metadata is None else dump_object("metadata", metadata)
     return Message(
         new_id() if id is None else parse_id(id),
-        clock.now_us() if created_at is None else to_us(created_at, "created_at"),
+        clock.now_us() if created_at is None else given_us(created_at, "created_at"),
         session,
         actor,
         text,
@@ -101,7 +101,7 @@ def _optional_fields(fields: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         if value is None:
             continue
         if name in _TIMES:
-            checked[_TIMES[name]] = to_us(value, name)
+            checked[_TIMES[name]] = given_us(value, name)
             continue
         check = _OPTIONAL.get(name)
         if check is None:
@@ -170,7 +170,7 @@ def log_event(
     encoded, dirty = (None, False) if data is None else dump_object("data", data)
     return LogEvent(
         new_id() if id is None else parse_id(id),
-        clock.now_us() if created_at is None else to_us(created_at, "created_at"),
+        clock.now_us() if created_at is None else given_us(created_at, "created_at"),
         level_number(level),
         name,
         text,
@@ -208,7 +208,7 @@ def embedding(
     encoded, dirty = (None, False) if metadata is None else dump_object("metadata", metadata)
     return Embedding(
         new_id(),
-        clock.now_us() if created_at is None else to_us(created_at, "created_at"),
+        clock.now_us() if created_at is None else given_us(created_at, "created_at"),
         collection_name(collection),
         key,
         vector_bytes(vector),

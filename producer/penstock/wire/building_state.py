@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.wire.errors import InvalidRecord
-from penstock.wire.ids import RisingClock, StampClock, new_id, parse_id, to_us
+from penstock.wire.ids import RisingClock, StampClock, given_us, new_id, parse_id, to_us
 from penstock.wire.records import AgentState, Context, KeyValue, MessageDeletion, Task, TaskStatus
 from penstock.wire.text import clean_id, clean_text, dump_object, dump_value
 
@@ -162,7 +162,7 @@ class StateBuilder:
         return MessageDeletion(new_id(), self._clock.now_us(), clean_id("session_id", session_id), deleted)
 
     def _head(self, created_at: Any) -> tuple[bytes, int, bytes]:
-        at = self._clock.now_us() if created_at is None else to_us(created_at, "created_at")
+        at = self._clock.now_us() if created_at is None else given_us(created_at, "created_at")
         return new_id(), at, self.stamps.next()
 
 
@@ -220,7 +220,7 @@ def _course(
 
 
 def _moment(field: str, value: Any) -> int | None:
-    return None if value is None else to_us(value, field)
+    return None if value is None else given_us(value, field)
 
 
 def _seconds(field: str, value: object) -> float:

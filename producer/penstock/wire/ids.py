@@ -18,6 +18,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_US = 253_402_300_799_999_999
 """9999-12-31T23:59:59.999999Z, the last `datetime`."""
 
+_AS_SECONDS, _AS_MICROSECONDS = 10**8, 10**14
+"""Numbers between are 1973 to 5138 in seconds or in milliseconds, and 1970 to 1973 in microseconds."""
+
 
 def new_id() -> bytes:
     """A UUIDv7, 16 bytes, rising within this process (uuid-utils 1.2, measured over 300,000)."""
@@ -123,6 +126,20 @@ def to_us(value: object, field: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_US:
         raise InvalidRecord(field, value, "an aware datetime or microseconds since 1970 (up to year 9999) is needed")
     return value
+
+
+def given_us(value: object, field: str) -> int:
+    """See `to_us`; for what a caller gives, who may have counted seconds.
+
+    Raises:
+        InvalidRecord: As `to_us` does, and for a number that is a time of this age in seconds or milliseconds. As
+            microseconds it is one before March 1973; give that as a `datetime`.
+    """
+    at_us = to_us(value, field)
+    if isinstance(value, int) and _AS_SECONDS <= value < _AS_MICROSECONDS:
+        limit = f"that is {from_us(value):%Y-%m-%d %H:%M} in microseconds; seconds have to be multiplied by 1,000,000"
+        raise InvalidRecord(field, value, f"{limit}, milliseconds by 1,000, or give an aware datetime")
+    return at_us
 
 
 def from_us(value: int) -> datetime:

@@ -12,7 +12,7 @@ from penstock.query.page import InvalidQuery
 from penstock.stores.filters import Condition, parse
 from penstock.wire.building import level_number
 from penstock.wire.errors import InvalidRecord
-from penstock.wire.ids import to_us
+from penstock.wire.ids import given_us
 from penstock.wire.text import clean_text
 
 Moment = datetime | int
@@ -152,7 +152,7 @@ def words(known: type, filters: Mapping[str, Any], **more: Any) -> dict[str, Any
 
 
 def _moment(name: str, value: Any) -> int:
-    return to_us(value, name)
+    return given_us(value, name)
 
 
 def _level(_name: str, value: Any) -> int:

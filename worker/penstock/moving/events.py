@@ -12,7 +12,7 @@ from typing import Any
 from penstock.moving.moments import moment_us
 from penstock.wire import building
 from penstock.wire.errors import InvalidRecord
-from penstock.wire.ids import RisingClock, id_from_key
+from penstock.wire.ids import RisingClock, from_us, id_from_key
 from penstock.wire.records import LogEvent
 
 _EVENT = ("type", "event_type", "event", "name")
@@ -84,7 +84,7 @@ def event_of(line: bytes, origin: Origin) -> LogEvent:
         agent_id=_take(rest, _AGENT, _text),
         task_id=_take(rest, _TASK, _text),
         id=_take(rest, _ID, _uuid) or origin.id_of(line.strip().decode("utf-8", "replace")),
-        created_at=origin.at_us if at_us is None else at_us,
+        created_at=from_us(origin.at_us if at_us is None else at_us),
         data=_data(rest),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from penstock.moving.events import Origin
 from penstock.moving.moments import moment_us
 from penstock.wire.building_state import StateBuilder
-from penstock.wire.ids import RisingClock, StampClock
+from penstock.wire.ids import RisingClock, StampClock, from_us
 from penstock.wire.records import Task
 
 _ID = ("id", "task_id", "uuid")
@@ -79,13 +79,14 @@ def task_of(given: object, origin: Origin) -> Task:
     saved_us = max((at for name in _SAVED if (at := moment_us(rest.get(name), origin.zone))), default=origin.at_us)
     created_us = _taken_time(rest, _CREATED, origin)
     fields: dict[str, Any] = {name: _taken_text(rest, names) for name, names in _TEXTS.items()}
-    fields |= {name: _taken_time(rest, names, origin) for name, names in _TIMES.items()}
+    times = {name: _taken_time(rest, names, origin) for name, names in _TIMES.items()}
+    fields |= {name: from_us(at_us) for name, at_us in times.items() if at_us is not None}
     enabled, duration_s, result = _taken_flag(rest), _taken_seconds(rest), rest.pop("result", None)
     content = json.dumps(given, sort_keys=True)
     stamps = StampClock(hashlib.sha256(content.encode("utf-8", "replace")).digest()[:8], lambda: saved_us)
     task = StateBuilder(RisingClock(lambda: saved_us), stamps).task(
         task_id=task_id,
-        created_at=saved_us,
+        created_at=from_us(saved_us),
         enabled=enabled,
         duration_s=duration_s,
         result=result,

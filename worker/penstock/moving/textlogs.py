@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from penstock.moving.events import Origin, level_of
 from penstock.moving.moments import moment_us
 from penstock.wire import building
-from penstock.wire.ids import RisingClock
+from penstock.wire.ids import RisingClock, from_us
 from penstock.wire.records import LogEvent
 
 _EVENT = "log.line"
@@ -66,7 +66,7 @@ def _event(line: str, found: dict[str, str], at_us: int, origin: Origin) -> LogE
         level=level_of(found.get("level") or found.get("boxed")) or building.LEVELS["info"],
         message=found.get("message", line),
         id=origin.id_of(line),
-        created_at=at_us,
+        created_at=from_us(at_us),
         data=data,
     )
 
