@@ -406,9 +406,10 @@ async def test_a_copy_onto_itself_or_from_nowhere_is_refused(run: Command, new: 
     url = new("sqlite")
 
     same = await run("copy", "--from", url, "--to", url)
-    nowhere = await run("copy", "--from", url, "--to", new("sqlite"))
+    nowhere = await run("copy", "--from", url, "--to", target := new("sqlite"))
 
     assert (same.code, nowhere.code) == (Code.USAGE, Code.AWAY)
+    assert not Path(target.removeprefix("sqlite:///")).exists()
 
 
 async def test_a_store_of_the_release_before_is_migrated_before_it_is_read(
@@ -518,3 +519,12 @@ async def test_no_backup_is_left_of_nothing(run: Command, tmp_path: Path) -> Non
 
     assert ran.code == Code.AWAY
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["backup", "export"])
+async def test_a_folder_that_is_not_there_is_told_as_such(command: str, run: Command, new: New, tmp_path: Path) -> None:
+    async with opened(url := new("sqlite")):
+        ran = await run(command, tmp_path / "absent/backup.db", "--sql", url)
+
+    assert ran.code == Code.SETUP
+    assert ran.err == f"error: {tmp_path}/absent/backup.db cannot be written: No such file or directory\n"

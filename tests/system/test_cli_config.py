@@ -132,7 +132,8 @@ async def test_show_refuses_what_a_worker_would_and_names_the_check(
     assert ran == Ran(
         Code.SETUP,
         "",
-        "error: PENSTOCK_LEASE_MS is 'soon'; int is needed; penstock config check names everything that is wrong\n",
+        "error: PENSTOCK_LEASE_MS is 'soon'; a whole number is needed; "
+        "penstock config check names everything that is wrong\n",
     )
 
 
@@ -174,7 +175,7 @@ async def test_everything_wrong_is_named_at_once(
         f"linger_ms in {file}, line 5 stands below [worker], but is a setting of: producer",
         f"redis_url in {file}, line 7 needs the variable QUEUE_PASSWORD, which is not set; {remedy}",
         f"vector_url in {file}, line 8 stands below [producer], but is a setting of: worker, reader",
-        f"buffer_records in {file}, line 9 is 'lots'; int is needed",
+        f"buffer_records in {file}, line 9 is 'lots'; a whole number is needed",
         "PENSTOCK_OVERFLOW is 'spill'; one of block, drop, raise is needed",
         f"log_level in {file}, line 4 is 'loud'; one of debug, info, warning, error is needed",
         "batch_bytes is 0; at least 1 is needed; see PENSTOCK_BATCH_BYTES",
@@ -195,7 +196,7 @@ async def test_faults_for_people_are_a_line_each(
     assert (ran.code, ran.out) == (Code.NO, "")
     assert ran.err.splitlines() == [
         "error: PENSTOCK_NOTHING_LIKE_IT is a variable that nothing reads; penstock config show lists them all",
-        "error: PENSTOCK_SLICE_MS is 'x'; int is needed",
+        "error: PENSTOCK_SLICE_MS is 'x'; a whole number is needed",
     ]
 
 
@@ -217,7 +218,7 @@ async def test_a_value_is_not_blamed_for_a_default_in_place_of_a_bad_one(
 ) -> None:
     environment |= {"PENSTOCK_DRAIN_LINGER_MS": "20000", "PENSTOCK_LEASE_MS": "a minute"}
 
-    assert await faults(capsys) == ["PENSTOCK_LEASE_MS is 'a minute'; int is needed"]
+    assert await faults(capsys) == ["PENSTOCK_LEASE_MS is 'a minute'; a whole number is needed"]
 
 
 @pytest.mark.parametrize("url", ["localhost:6379", "redis://:hunter2@localhost:port"])
@@ -286,7 +287,7 @@ async def test_a_wrong_setting_of_a_worker_is_told_with_its_line(
 
     ran = await penstock(capsys, "--config", file, "worker")
 
-    assert ran == Ran(Code.SETUP, "", f"error: lease_ms in {file}, line 2 is '1.5'; int is needed\n")
+    assert ran == Ran(Code.SETUP, "", f"error: lease_ms in {file}, line 2 is '1.5'; a whole number is needed\n")
 
 
 async def test_a_file_that_cannot_be_used_stops_every_other_command(

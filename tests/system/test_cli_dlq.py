@@ -64,6 +64,16 @@ async def test_list_takes_a_lane_a_kind_and_a_limit(queue: Queue, capsys: pytest
     assert len(limited.lines()) == 2
 
 
+async def test_list_of_nothing_of_a_kind_says_that_there_may_be_others(
+    queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await bury(queue, MESSAGES, [letter(message())])
+
+    ran = await on(queue, capsys, "list", "--kind", "refused")
+
+    assert ran == Ran(Code.OK, "", "No dead letters of that lane or kind.\n")
+
+
 async def test_an_unknown_lane_is_a_usage_error_with_the_known_ones(
     queue: Queue, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +167,18 @@ async def test_purge_with_yes_removes(queue: Queue, capsys: pytest.CaptureFixtur
 
     assert ran == Ran(Code.OK, "", "1 dead letter purged.\n")
     assert (await queue.counts())[MESSAGES].dead == 0
+
+
+async def test_purge_of_no_id_is_refused_before_anybody_is_asked(
+    queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = await on(queue, capsys, "purge", "nope")
+
+    assert (ran.code, ran.err.startswith("error: id: got 'nope'; a UUID is needed")) == (Code.USAGE, True)
+
+
+async def test_purge_of_nothing_asks_nobody(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await on(queue, capsys, "purge") == Ran(Code.OK, "", "0 dead letters purged.\n")
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", Code.NO, 1), (b"y\n", Code.OK, 0)])

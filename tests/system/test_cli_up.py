@@ -18,7 +18,7 @@ from penstock.cli.processes import WorkerProcess
 from penstock.cli.up import watch
 from penstock.embedded import EmbeddedQueue, free_port
 from penstock.producer import Producer
-from tests.system.command import COMMAND, penstock
+from tests.system.command import COMMAND, penstock, process
 
 
 @asynccontextmanager
@@ -56,6 +56,19 @@ async def test_up_runs_everything_and_goes_on_where_it_stopped(
         assert [line["content"] for line in read.lines()] == [f"turn {n}" for n in range(1, turn + 1)]
         assert audit.json()["lanes"]["messages"]["stored"] == turn
         assert not answers(port)
+
+
+@pytest.mark.parametrize("wrong", ["sql", "vectors", "port"])
+async def test_a_start_that_is_refused_leaves_no_folder(
+    wrong: str, tmp_path: Path, queue_server: EmbeddedQueue
+) -> None:
+    port = queue_server.port if wrong == "port" else free_port()
+    urls = {"sql": ("--sql-url", "mysql://db"), "vectors": ("--vector-url", "faiss://here"), "port": ()}[wrong]
+
+    ran = await process("up", "--data-dir", str(tmp_path / "data"), "--port", str(port), *urls)
+
+    assert ran.code == Code.SETUP
+    assert not (tmp_path / "data").exists()
 
 
 class Worker(WorkerProcess):

@@ -23,6 +23,7 @@ ALIASES = {"PENSTOCK_REDIS_URL": "REDIS_URL", "PENSTOCK_SQL_URL": "DATABASE_URL"
 
 CONFIG = "PENSTOCK_CONFIG"
 
+_NEEDED = {bool: "yes or no", int: "a whole number", float: "a number"}
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 T = TypeVar("T")
@@ -118,8 +119,7 @@ def converted(found: Found, hint: Any) -> Any:
     try:
         return convert(found.value)
     except ValueError as exc:
-        needed = "yes or no" if hint is bool else hint.__name__
-        raise InvalidSetting(f"{found.place} is {found.value!r}; {needed} is needed") from exc
+        raise InvalidSetting(f"{found.place} is {found.value!r}; {_NEEDED[hint]} is needed") from exc
 
 
 def _bool(value: str) -> bool:

@@ -59,7 +59,11 @@ def read(path: str, variables: Mapping[str, str]) -> SettingsFile:
         entries = list(_from_yaml(text) if path.endswith((".yaml", ".yml")) else _from_toml(text))
     except ModuleNotFoundError:
         file.faults.append(f"{path} needs PyYAML; install it with: pip install 'penstock[yaml]', or write TOML")
-    except (OSError, ValueError) as exc:
+    except OSError as exc:
+        file.faults.append(f"{path} cannot be read: {exc.strerror}")
+    except tomllib.TOMLDecodeError as exc:
+        file.faults.append(f"{path} cannot be read: {exc} as TOML; YAML is a file named .yaml or .yml")
+    except ValueError as exc:
         file.faults.append(f"{path} cannot be read: {exc}")
     else:
         for each in entries:

@@ -58,8 +58,8 @@ async def _copy(source_url: str, target_url: str, *, json: bool) -> list[_Copied
     copied = []
     async with _opened(source_url) as source, _opened(target_url) as target:
         await refuse_old(source)
-        await target.setup()
         async with source.snapshot() as then:
+            await target.setup()  # only now: a source that is not there makes no target
             for table in TABLES:
                 with Bars() as bars:
                     each = await _copy_table(table, then, target, Loader(target, bars.complain), bars)

@@ -18,11 +18,12 @@ from penstock.cli.display import age, console, moment, plain, print_json, print_
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, JsonLines, Namespace, RedisUrl
 from penstock.dlq import DeadLetter, Outcome
+from penstock.wire.ids import parse_id
 from penstock.wire.queue import Queue
 
 app = typer.Typer(help="Dead letters: records that a store refused for good. They wait here.", no_args_is_help=True)
 
-Lane = Annotated[str | None, typer.Option(help="Only of this lane: messages, logs or embeddings.")]
+Lane = Annotated[str | None, typer.Option(help="Only of this lane: messages, logs, state or embeddings.")]
 Kind = Annotated[str | None, typer.Option(help="Only of this error kind, as `list` shows it.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Record ids; without, all letters.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most this many.")]
@@ -45,7 +46,7 @@ def list_(
     show = _print_lines if json else _print_table
     most = limit if limit or json else _TABLE_ROWS
     if not ask(redis_url, namespace, lambda queue: show(dlq.list_letters(queue, lane, kind, most))):
-        say("No dead letters.")
+        say("No dead letters of that lane or kind." if lane or kind else "No dead letters.")
 
 
 async def _print_lines(letters: AsyncIterator[DeadLetter]) -> int:
@@ -153,6 +154,8 @@ def purge(
     They stay counted as purged. Asks first. Exit code 3 when a given ID has no letter.
     """
     _no_ids_with_filters(ids, lane, kind)
+    for each in ids or ():
+        parse_id(each)  # before anybody is asked
     if not yes:
         _confirm(len(ids) if ids else ask(redis_url, namespace, lambda queue: _count(queue, lane, kind)))
     outcome = ask(redis_url, namespace, lambda queue: dlq.purge(queue, ids=ids or None, lane=lane, error_kind=kind))
@@ -172,10 +175,12 @@ async def _count(queue: Queue, lane: str | None, kind: str | None) -> int:
 
 
 def _confirm(letters: int) -> None:
+    if not letters:
+        return
     noun = "dead letter" if letters == 1 else "dead letters"
     if not sys.stdin.isatty():
         raise Stop(f"purge removes {letters:,} {noun} for good; without a terminal it needs --yes", Code.USAGE)
-    if letters and not typer.confirm(f"Remove {letters:,} {noun} for good?", err=True):
+    if not typer.confirm(f"Remove {letters:,} {noun} for good?", err=True):
         raise Stop("nothing was removed", Code.NO)
 
 

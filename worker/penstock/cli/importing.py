@@ -14,12 +14,13 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from penstock.cli.bars import Bars
-from penstock.cli.connection import ask, reachable
+from penstock.cli.connection import ask
 from penstock.cli.conversations import NotAConversation, Turn, pieces_of, turns_of
 from penstock.cli.display import complain, console, print_json, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, REDIS_URL, SQL_URL, Json, Namespace, RedisUrl, SqlUrl
 from penstock.wire.errors import InvalidRecord
+from penstock.wire.queue import Queue
 from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def import_(
     direct = [each for each in sources if not each.is_conversations]
     folders = [each for each in files if each.is_dir()]
     if conversations:
-        ask(redis_url, namespace, reachable)
+        workers = ask(redis_url, namespace, Queue.workers)
+        if wait and not workers:
+            say(f"No worker runs in the namespace {namespace}; --wait waits for one: penstock worker", "yellow")
     refused = 0
     if direct or folders:
         loaded = asyncio.run(_load(direct, folders, sql_url, zone))
@@ -228,7 +231,9 @@ def _progress() -> Progress:
 def _sentence(tally: Tally, waited: bool) -> str:
     done = "the store holds them" if waited else "the queue holds them"
     skipped = f"; {tally.refused:,} refused" if tally.refused else ""
-    return f"{tally.messages:,} messages of {tally.conversations:,} conversations: {done}{skipped}."
+    messages = f"{tally.messages:,} message{'' if tally.messages == 1 else 's'}"
+    conversations = f"{tally.conversations:,} conversation{'' if tally.conversations == 1 else 's'}"
+    return f"{messages} of {conversations}: {done}{skipped}."
 
 
 def _direct_sentence(loaded: Loaded) -> str:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, Namespace, environment
 from penstock.cli.processes import WorkerProcess, ending_cleanly
 from penstock.embedded import EmbeddedQueue
+
+if TYPE_CHECKING:
+    from penstock.stores.contract import SqlStore, VectorStore
 
 DEFAULT_PORT = 7379
 """Not Redis's own 6379, which may be taken; fixed, so that producers keep their setting."""
@@ -42,10 +45,11 @@ def up(
     server = EmbeddedQueue(folder / "queue", port)
     sql = sql_url or f"sqlite:///{folder / 'penstock.db'}"
     vectors = vector_url or f"lancedb:///{folder / 'vectors'}"
+    stores = _stores(sql, vectors)  # before anything is made: a wrong URL leaves nothing behind
     settings = environment(server.url, namespace, sql, vectors)
     try:
         with ending_cleanly(), server:
-            asyncio.run(_set_up(sql, vectors))
+            asyncio.run(_set_up(stores))
             with WorkerProcess(settings) as worker:
                 asyncio.run(worker.wait_until_alive())
                 _print_settings(settings, folder)
@@ -54,10 +58,14 @@ def up(
         say("Stopped. What was accepted is kept; the same command goes on with it.")
 
 
-async def _set_up(sql_url: str, vector_url: str) -> None:
+def _stores(sql_url: str, vector_url: str) -> tuple[SqlStore, VectorStore]:
     from penstock.stores.registry import sql_store, vector_store  # noqa: PLC0415 - drivers are slow to load
 
-    for store in (sql_store(sql_url), vector_store(vector_url)):
+    return sql_store(sql_url), vector_store(vector_url)
+
+
+async def _set_up(stores: tuple[SqlStore, VectorStore]) -> None:
+    for store in stores:
         try:
             await store.setup()
         finally:

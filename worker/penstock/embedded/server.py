@@ -69,6 +69,8 @@ class EmbeddedQueue:
                 says why.
         """
         binary = _binary()
+        if not self.folder.exists():
+            _require_free(self.port)  # before the folder is made
         with self._locked_folder() as lock:
             _require_free(self.port)
             self._process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
@@ -130,7 +132,7 @@ class EmbeddedQueue:
                     owner = os.pread(lock, 20, 0).decode() or "unknown"
                     raise EmbeddedServerError(
                         f"another queue server (process {owner}) runs on the folder {self.folder}; "
-                        f"stop it, or choose another folder"
+                        f"stop it, or choose another folder (--data-dir)"
                     ) from exc
                 time.sleep(0.05)
 

@@ -20,6 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
         return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        partial.touch()  # where it cannot be written, that is an OSError, and not what a database makes of it
         yield partial
         _sync(partial)
         partial.replace(path)
