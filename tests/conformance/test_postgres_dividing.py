@@ -207,6 +207,20 @@ async def test_the_divided_tables_have_the_same_indexes_constraints_and_grants(
     postgres.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
+async def test_what_level_2_would_do_waits_like_a_migration(schema: Schema) -> None:
+    plain, divided = open_sql(schema.url), open_sql(schema.url + "&level=2")
+    try:
+        await plain.setup()
+        before = await divided.schema()
+        await divided.setup()
+
+        assert (before.found, before.pending) == (before.newest, ["level 2: messages and logs in partitions"])
+        assert [(await store.schema()).pending for store in (plain, divided)] == [[], []]
+    finally:
+        await plain.close()
+        await divided.close()
+
+
 async def test_what_hangs_on_a_table_is_named_before_anything_happens(schema: Schema) -> None:
     former = open_sql(schema.url)
     await former.setup()

@@ -29,7 +29,7 @@ class SchemaVersion(NamedTuple):
     newest: int
     """The one that this release brings."""
     pending: Sequence[str]
-    """Titles of the migrations that wait, in order."""
+    """Titles of the migrations that wait, in order; then what the store's URL asks for beyond them."""
 
 
 def version_of(known: Sequence[Migration], applied: Mapping[int, str]) -> SchemaVersion:

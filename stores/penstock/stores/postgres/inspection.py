@@ -12,7 +12,7 @@ import orjson
 
 from penstock.stores.alchemy import engine_of
 from penstock.stores.health import Health, NotWell, Totals, examined, schema_detail
-from penstock.stores.postgres.partitions import rows_outside
+from penstock.stores.postgres.partitions import is_divided, rows_outside
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.schema import MIGRATIONS, applied_migrations
 from penstock.stores.postgres.settings import PostgresSettings
@@ -32,6 +32,8 @@ _COUNTED = 10_000
 
 _PROBE = "penstock health"
 
+_LEVEL_2 = "level 2: messages and logs in partitions"
+
 _SQL = statements("penstock.stores.postgres")
 
 
@@ -46,7 +48,9 @@ class PostgresInspection(ABC):
         """See `SqlInspection.schema`."""
         with translated(self._settings.where):
             async with self._pool.connection() as connection:
-                return version_of(MIGRATIONS, await applied_migrations(connection))
+                version = version_of(MIGRATIONS, await applied_migrations(connection))
+                waits = self._settings.level == 2 and not await is_divided(connection)
+        return version._replace(pending=[*version.pending, _LEVEL_2]) if waits else version
 
     async def health(self) -> Health:
         """See `SqlInspection.health`."""

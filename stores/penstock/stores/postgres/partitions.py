@@ -76,6 +76,11 @@ class Dropped(NamedTuple):
     """Rows deleted one by one."""
 
 
+async def is_divided(connection: Any) -> bool:
+    """Whether the tables are in partitions. All are divided in one transaction."""
+    return bool(await connection.fetchval(_SQL["is_partitioned"], TABLES[0]))
+
+
 async def divide(connection: Any, period: str) -> None:
     """Put both tables into partitions, in the transaction of *connection*, which holds the schema's lock.
 
@@ -85,7 +90,7 @@ async def divide(connection: Any, period: str) -> None:
     Raises:
         StoreRejected: Something hangs on a table that would stay with the old one.
     """
-    if await connection.fetchval(_SQL["is_partitioned"], TABLES[0]):
+    if await is_divided(connection):
         return
     for table in TABLES:
         if behind := await connection.fetch(_SQL["what_would_stay_behind"], table):
@@ -175,8 +180,7 @@ async def drop(pool: Pool, settings: PostgresSettings, table: Table, before_us: 
 
 async def _is_divided(pool: Pool) -> bool:
     async with pool.connection() as connection:
-        # All tables are divided in one transaction.
-        return bool(await connection.fetchval(_SQL["is_partitioned"], TABLES[0]))
+        return await is_divided(connection)
 
 
 async def _make_missing(pool: Pool, settings: PostgresSettings, table: Table, now_us: int) -> list[str]:
