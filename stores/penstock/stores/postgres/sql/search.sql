@@ -96,21 +96,28 @@ UPDATE search_left_over SET behind = $1;
 DELETE FROM search_left_over;
 
 -- name: found_columns
--- Materialized, and sorted afterwards: a planner that knows of the order and the limit walks the messages by time until
--- it has found enough, and with a rare word, which it takes for a more common one, it walks all of them.
-WITH found AS MATERIALIZED (
+-- The entries by their index first, whatever a planner thinks: one that knows of the order and the limit walks the
+-- messages by time until it has found enough, and with a rare word, which it takes for a more common one, it walks all
+-- of them; and one that knows nothing of a new table may begin with the messages.
+WITH matching AS MATERIALIZED (
+    SELECT w.message_id, w.version, w.created_at
+    FROM search_entries AS w
+    WHERE
+        search_tokens(w.words) @@ :tokens::text::tsquery
+        AND (
+            cardinality(:wanted::text []) = 0
+            OR NOT EXISTS (SELECT FROM unnest(:wanted::text []) AS phrase WHERE strpos(w.words, phrase) = 0)
+        )
+        AND (
+            cardinality(:unwanted::text []) = 0
+            OR NOT EXISTS (SELECT FROM unnest(:unwanted::text []) AS phrase WHERE strpos(w.words, phrase) > 0)
+        )
+),
+
+found AS (
 SELECT e.message_id, e.created_at
-FROM search_entries AS e
+FROM matching AS e
 JOIN messages AS m ON m.id = e.message_id AND m.version = e.version AND m.created_at = e.created_at
-
--- name: found_is_tokens
-search_tokens(e.words) @@ :tokens::text::tsquery
-
--- name: found_is_wanted
-NOT EXISTS (SELECT FROM unnest(:wanted::text []) AS phrase WHERE strpos(e.words, phrase) = 0)
-
--- name: found_is_unwanted
-NOT EXISTS (SELECT FROM unnest(:unwanted::text []) AS phrase WHERE strpos(e.words, phrase) > 0)
 
 -- name: found_is_since_us
 e.created_at >= :since_us
