@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from penstock.stores.postgres import PostgresStore, open_sql
+from penstock.stores.postgres.partitions import past
 from penstock.stores.queries import MessageQuery
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.records import Message
@@ -166,6 +167,18 @@ async def test_a_row_that_is_younger_than_its_partition_is_kept(
     assert younger in schema.messages()
     assert min(each.created_at_us for each in schema.messages()) >= at(2020, 10)
     assert await store.write([younger]) == 0
+
+
+async def test_a_partition_that_goes_while_they_are_listed_is_not_among_them(
+    store: PostgresStore, schema: Schema
+) -> None:
+    """The server lists what its snapshot shows, and shows no bounds of what is gone by then."""
+    async with store._pool.connection() as connection, connection.transaction(isolation="repeatable_read"):
+        listed = await past(connection, "messages", at(9997, 1))
+
+        schema.execute(f"DROP TABLE {listed[-1]}")
+
+        assert await past(connection, "messages", at(9997, 1)) == listed[:-1]
 
 
 async def test_retention_by_however_many_at_once_while_others_write_loses_nothing_else(

@@ -266,7 +266,9 @@ async def _look_outside(pool: Pool, table: Table) -> Outside:
 
 
 async def _listed(connection: Any, table: Table) -> list[tuple[str, Span | None]]:
-    return [(name, span_of(bound)) for name, bound in await connection.fetch(_SQL["partitions"], table)]
+    found = await connection.fetch(_SQL["partitions"], table)
+    # No bound: another process has dropped that one while the server was listing it.
+    return [(name, span_of(bound)) for name, bound in found if bound is not None]
 
 
 def _spans(listed: Sequence[tuple[str, Span | None]]) -> list[Span]:
