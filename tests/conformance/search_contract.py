@@ -105,15 +105,14 @@ class SearchConformance:
             asked: sorted(numbers, reverse=True) for asked, numbers in FOUND.items()
         }
 
-    @pytest.mark.parametrize("sign", ["'", '"', "\\", "%", ":", "&", "|", "!", "(", ")", "<->", "^", "+", "$1", ";--"])
+    @pytest.mark.parametrize("sign", ["'", '"', "\\", "%", ":", "&", "|", "!", "(", ")", "<->", "^", "+", "$", ";--"])
     async def test_signs_mean_nothing_wherever_they_stand(self, store: SqlStore, sign: str) -> None:
         await store.write([_said(0, "one two"), _said(1, "three")])
         await refreshed(store)
 
         asked = [f"one {sign} two", f"{sign}one {sign}two", f"one{sign} two{sign}", f'"one{sign}two"']
-        if sign != "$1":
-            assert [await found(store, each) for each in asked] == [[0]] * 4
-        assert len(await store.search_messages(FoundQuery(search=parse("three")))) == 1
+        assert [await found(store, each) for each in asked] == [[0]] * 4
+        assert await found(store, "three") == [1]
 
     async def test_a_long_text_is_found_from_its_beginning_to_the_limit(self, store: SqlStore) -> None:
         # More words than PostgreSQL has positions for, and more of one than it keeps.
