@@ -54,6 +54,20 @@ async def test_every_command_has_help(command: str, capsys: pytest.CaptureFixtur
     assert "Usage" in ran.out
 
 
+@pytest.mark.parametrize("command", ["worker", "dlq purge"])
+async def test_a_paragraph_of_help_breaks_only_where_the_window_ends(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+
+    ran = await penstock(capsys, *command.split(), "--help")
+
+    usage, first, second = [line.strip() for line in ran.out.splitlines() if line.strip()][:3]
+    assert usage.startswith("Usage: ")
+    assert (first[-1], second[-1]) == (".", ".")
+    assert len(second) > 80
+
+
 async def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> None:
     ran = await penstock(capsys, "--version")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Annotated
 
@@ -76,3 +77,16 @@ app.command("upkeep")(upkeep.upkeep)
 app.add_typer(config.app, name="config")
 app.add_typer(queries.app, name="query")
 app.add_typer(dead_letters.app, name="dlq")
+
+
+def _let_help_flow(group: typer.Typer) -> None:
+    """Break paragraphs of help texts where the window ends, and not, as typer does, where the docstring's lines end."""
+    for command in group.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    for inner in group.registered_groups:
+        if inner.typer_instance:
+            _let_help_flow(inner.typer_instance)
+
+
+_let_help_flow(app)

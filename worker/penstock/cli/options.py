@@ -38,7 +38,7 @@ SqlUrl = Annotated[
         "--sql-url",
         "--sql",
         envvar=["PENSTOCK_SQL_URL", "DATABASE_URL"],
-        help="The store of messages and logs.",
+        help="The store of messages, logs and state.",
         rich_help_panel=_WHERE,
     ),
 ]
@@ -48,7 +48,7 @@ KnownSqlUrl = Annotated[
         "--sql-url",
         "--sql",
         envvar=["PENSTOCK_SQL_URL", "DATABASE_URL"],
-        help="The store of messages and logs; none is not looked at.",
+        help="The store of messages, logs and state; without one only the queue is looked at.",
         rich_help_panel=_WHERE,
     ),
 ]

@@ -34,7 +34,7 @@ def up(
     data_dir: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path("penstock-data"),
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the queue server.")] = DEFAULT_PORT,
     namespace: Namespace = NAMESPACE,
-    sql_url: Annotated[str | None, typer.Option(help="Another store of messages and logs.")] = None,
+    sql_url: Annotated[str | None, typer.Option(help="Another store of messages, logs and state.")] = None,
     vector_url: Annotated[str | None, typer.Option(help="Another store of embeddings.")] = None,
 ) -> None:
     """Run queue server, stores and a worker on this machine.
