@@ -1,4 +1,4 @@
-"""The README's example runs as it stands."""
+"""The README's examples run as they stand."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ def system(tmp_path: Path, queue_server: EmbeddedQueue) -> Iterator[System]:
     whole.stop()
 
 
-def test_the_example_of_the_readme_stores_and_reads_back(system: System) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+def test_the_examples_of_the_readme_store_and_read_back(system: System) -> None:
+    chat, state = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
-    shown = subprocess.run(
-        [sys.executable, "-c", example], env=system.environment, capture_output=True, text=True, check=True, timeout=60
-    )
-
-    assert shown.stdout.splitlines() == [
-        "user Where does the water go?",
-        "assistant Through the penstock.",
+    shown = [
+        subprocess.run(
+            [sys.executable, "-c", each], env=system.environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        for each in (chat, state)
     ]
-    assert shown.stderr == ""
+
+    assert [each.stdout.splitlines() for each in shown] == [
+        ["user Where does the water go?", "assistant Through the penstock."],
+        ["leads: True"],
+    ]
+    assert [each.stderr for each in shown] == ["", ""]
