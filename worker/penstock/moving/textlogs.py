@@ -21,7 +21,8 @@ _LINES = tuple(
     re.compile(pattern, re.DOTALL)
     for pattern in (
         # 2026-01-31 12:00:00,123 - scheduler - INFO - text       2026-01-31T12:00:00Z [error] text
-        rf"{_TIME}[\s|,:-]*(?:\[?(?P<logger>[\w.$/-]+)\]?\s+[-|:]\s+)?{_LEVEL}[\s|:-]*(?P<message>.*)",
+        # A name begins with no dash: a long ruler of them would be cut between it and what is before in every way.
+        rf"{_TIME}[\s|,:-]*(?:\[?(?P<logger>[\w.$/][\w.$/-]*)\]?\s+[-|:]\s+)?{_LEVEL}[\s|:-]*(?P<message>.*)",
         # INFO:scheduler:text                                     [INFO] text           ERROR: text
         rf"{_LEVEL}:(?P<logger>[\w.$/-]+):\s*(?P<message>.*)",
         rf"{_LEVEL}(?:(?<=\])|:)\s*(?P<message>.*)",
