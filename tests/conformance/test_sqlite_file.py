@@ -246,6 +246,22 @@ async def test_a_file_that_is_no_database_is_unavailable(path: Path) -> None:
     await store.close()
 
 
+async def test_a_file_that_cannot_be_looked_for_is_unavailable(tmp_path: Path) -> None:
+    store = open_sql(f"sqlite:///{tmp_path}/{'x' * 300}.db")
+
+    with pytest.raises(StoreUnavailable, match=r"no database can be opened at .*: File name too long"):
+        await store.count_messages(MessageQuery())
+    await store.close()
+
+
+async def test_a_file_that_cannot_be_opened_is_told_with_what_to_look_at(tmp_path: Path) -> None:
+    store = open_sql(f"sqlite:///{tmp_path}")
+
+    with pytest.raises(StoreUnavailable, match=r"SQLITE_CANTOPEN.*; is its folder there"):
+        await store.setup()
+    await store.close()
+
+
 async def test_the_view_shows_ids_and_times_readably(store: SqliteStore, path: Path) -> None:
     await store.write([message(7)])
 

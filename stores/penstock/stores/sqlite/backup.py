@@ -11,7 +11,7 @@ from threading import Event
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.settings import SqliteSettings
-from penstock.stores.sqlite.translation import translated
+from penstock.stores.sqlite.translation import is_there, translated
 
 _SQL = statements("penstock.stores.sqlite")
 
@@ -29,7 +29,7 @@ def copy(settings: SqliteSettings, to: Path, tell: Callable[[int, int], object],
     Raises:
         StoreUnavailable: There is no database, the disk is full, or the copy is not sound.
     """
-    if not settings.path.exists():
+    if not is_there(settings.path):
         raise StoreUnavailable(f"no such database: {settings.path}; has a worker stored anything yet?")
 
     def look(_: int, remaining: int, total: int) -> None:

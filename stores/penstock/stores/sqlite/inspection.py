@@ -18,7 +18,7 @@ from penstock.stores.schemas import FIRST_WITH_STATE, SchemaVersion, version_of
 from penstock.stores.sqlite.reading import SqliteReading
 from penstock.stores.sqlite.schema import MIGRATIONS, applied_migrations
 from penstock.stores.sqlite.settings import SqliteSettings
-from penstock.stores.sqlite.translation import translated
+from penstock.stores.sqlite.translation import is_there, translated
 from penstock.stores.sqlite.writer import Writer
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class SqliteInspection(SqliteReading):
 
 
 def _applied(settings: SqliteSettings) -> Mapping[int, str]:
-    if not settings.path.exists():
+    if not is_there(settings.path):
         return {}
     with translated(), closing(sqlite3.connect(settings.uri("ro"), uri=True)) as connection:
         connection.execute(f"PRAGMA busy_timeout = {settings.busy_timeout_ms:d}")

@@ -19,7 +19,7 @@ from penstock.stores.sqlite.filtering import compiled
 from penstock.stores.sqlite.schema import refuse_newer_schema
 from penstock.stores.sqlite.searching import matched
 from penstock.stores.sqlite.settings import SqliteSettings
-from penstock.stores.sqlite.translation import translated
+from penstock.stores.sqlite.translation import is_there, translated
 
 
 class SqliteReading(SqlAnswers):
@@ -71,7 +71,7 @@ class SqliteReading(SqlAnswers):
 
     async def _connect(self) -> aiosqlite.Connection:
         path = self._settings.path
-        if not path.exists():
+        if not is_there(path):
             raise StoreUnavailable(f"no such database: {path}; has a worker stored anything yet?")
         with translated():
             # `ro` creates nothing and, unlike `query_only` alone, does not checkpoint when it is closed last.

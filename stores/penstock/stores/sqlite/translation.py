@@ -5,11 +5,29 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
 
 _REFUSALS = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE}
 """What is wrong with the row. All else is wrong with the file, the disk or another process, and may pass."""
+
+_REMEDIES = {
+    sqlite3.SQLITE_CANTOPEN: "; is its folder there, and may this user write to it?",
+    sqlite3.SQLITE_READONLY: "; may this user write the file, and to its folder?",
+}
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file at *path*.
+
+    Raises:
+        StoreUnavailable: It cannot be said: the folder may not be looked into, the name is too long.
+    """
+    try:
+        return path.exists()
+    except OSError as exc:
+        raise StoreUnavailable(f"no database can be opened at {path}: {exc.strerror}") from exc
 
 
 @contextmanager
@@ -35,4 +53,4 @@ def _store_error(exc: sqlite3.Error) -> StoreError:
         return StoreRejected(str(exc))
     if code & 0xFF == sqlite3.SQLITE_ERROR:
         return StoreUnavailable(f"{exc}; the schema is not the one expected (`setup()` makes it)")
-    return StoreUnavailable(f"{exc} ({exc.sqlite_errorname})")
+    return StoreUnavailable(f"{exc} ({exc.sqlite_errorname}){_REMEDIES.get(code & 0xFF, '')}")
