@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
+from penstock.stores.errors import StoreUnavailable
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.postgres.partitions import Table
 from penstock.stores.sqlfiles import statements
 from penstock.wire.ids import id_from_key, wall_clock_us
 from penstock.wire.records import LogEvent, Message, StreamChunk
+from penstock.worker.settings import WorkerConfig
+from penstock.worker.upkeep import Run
 from tests.conformance.postgres_server import Schema
 from tests.conformance.sql_records import START_US, counted, log, message
 from tests.conformance.state_records import FAR_US, forgotten, hidden
@@ -264,6 +268,24 @@ async def test_upkeep_makes_partitions_ahead_once_an_hour(divided: PostgresStore
 
     assert made[0]["partitions_made"] > 0
     assert made[1:] == [{}, {}]
+
+
+async def test_a_partition_that_cannot_go_holds_up_nothing_else(divided: PostgresStore, schema: Schema) -> None:
+    """Somebody's view shows the oldest log events, so their partition is not dropped."""
+    young, now_us = timed(8, 0), FIRST_US + 9 * DAY_US
+    await divided.write([told(0, 0), timed(0, 0), young])
+    schema.execute(
+        f"CREATE VIEW shown AS SELECT event FROM logs_{datetime.fromtimestamp(FIRST_US / 1_000_000, UTC):%Y%m%d}"
+    )
+    run = Run(divided, WorkerConfig(retain_logs_days=8, retain_messages_days=8), now_us)
+
+    with pytest.raises(StoreUnavailable, match="2BP01"):
+        await run.perform()
+
+    assert schema.logs() == [told(0, 0)]
+    assert schema.messages() == [young]
+    assert run.counted() == {"messages": 1, "partitions_made": run.tidied["partitions_made"]}
+    assert not run.is_complete
 
 
 async def test_for_a_role_that_owns_no_table_rows_go_one_by_one(divided: PostgresStore, schema: Schema) -> None:

@@ -139,18 +139,26 @@ class Run:
         self._now_us = now_us
 
     async def perform(self, pause: Pause = go_on) -> None:
-        """Do all chores, or as many as *pause* allows.
+        """Do all chores, or as many as *pause* allows. One that fails holds up no other, while the store answers.
 
         Raises:
-            StoreError: The slices before it are done.
+            StoreError: Why the first of them failed. The slices before it are done, and so is all else that could be.
         """
-        self.is_complete = await self._finish_all(pause)
+        failures: list[StoreError] = []
+        finished = await self._finish_all(pause, failures)
         self.tidied.update(await self._store.tidy(self._now_us))
+        if failures:
+            raise failures[0]
+        self.is_complete = finished
 
-    async def _finish_all(self, pause: Pause) -> bool:
+    async def _finish_all(self, pause: Pause, failures: list[StoreError]) -> bool:
         for chore in self._chores:
-            if not await self._finish(chore, pause):
-                return False
+            try:
+                if not await self._finish(chore, pause):
+                    return False
+            except StoreError as exc:
+                await self._store.check()
+                failures.append(exc)
         return True
 
     async def _finish(self, chore: Chore, pause: Pause) -> bool:
