@@ -16,8 +16,14 @@ def logger(name: str) -> Any:
 
     if structlog.is_configured():
         return structlog.get_logger(name)
+    render = structlog.processors.KeyValueRenderer(key_order=["event"])
+
+    def for_logging(wrapped: Any, method: str, event: Any) -> tuple[tuple[str], dict[str, Any]]:
+        exc_info = event.pop("exc_info", None)  # `logging` writes the traceback below the line, if there is one
+        return (render(wrapped, method, event),), {"exc_info": exc_info}
+
     return structlog.wrap_logger(
         logging.getLogger(name),
-        processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
+        processors=[for_logging],
         wrapper_class=structlog.stdlib.BoundLogger,
     )
