@@ -85,7 +85,7 @@ def event_of(line: bytes, origin: Origin) -> LogEvent:
         task_id=_take(rest, _TASK, _text),
         id=_take(rest, _ID, _uuid) or origin.id_of(line.strip().decode("utf-8", "replace")),
         created_at=from_us(origin.at_us if at_us is None else at_us),
-        data=_data(rest),
+        data=data_of(rest),
     )
 
 
@@ -125,7 +125,7 @@ def _uuid(value: object) -> bytes | None:
         return None
 
 
-def _data(rest: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def data_of(rest: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What is left; where that is `data` alone, what it holds."""
     if rest.keys() == {"data"} and isinstance(rest["data"], dict):
         return rest["data"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from penstock.moving.events import Origin
+from penstock.moving.events import Origin, data_of
 from penstock.moving.moments import moment_us
 from penstock.wire.building_state import StateBuilder
 from penstock.wire.ids import RisingClock, StampClock, from_us
@@ -90,7 +90,7 @@ def task_of(given: object, origin: Origin) -> Task:
         enabled=enabled,
         duration_s=duration_s,
         result=result,
-        data=_data(rest),
+        data=data_of(rest),
         **{name: value for name, value in fields.items() if value is not None},
     )
     return task._replace(id=origin.id_of(content), first_at_us=saved_us if created_us is None else created_us)
@@ -129,10 +129,3 @@ def _taken_seconds(rest: dict[str, Any]) -> float | None:
             del rest[name]
             return float(value)
     return None
-
-
-def _data(rest: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What is left; where that is `data` alone, what it holds."""
-    if rest.keys() == {"data"} and isinstance(rest["data"], dict):
-        return rest["data"]
-    return rest or None
