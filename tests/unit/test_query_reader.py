@@ -157,6 +157,7 @@ async def test_filters_take_what_producers_take(store: SqlStore, reader: Reader)
         (lambda reader: reader.search("a b", vector=[1]), "collection: got 'a b'"),
         (lambda reader: reader.search("docs", vector=[]), "vector: got '0 numbers'"),
         (lambda reader: reader.search("docs", vector=["x"]), "a sequence of numbers"),
+        (lambda _: Reader.open(vectors="memory://").search("docs", vector=[1], top_k=0), "top_k is 0; .* accepted$"),
         (lambda reader: Reader.open(vectors="memory://").messages(), "give Reader.open its sql="),
     ],
 )

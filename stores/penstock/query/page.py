@@ -111,11 +111,12 @@ async def every_item(ask: Callable[[int, str | None], Awaitable[Page[T]]]) -> As
             return
 
 
-def checked_limit(limit: object) -> int:
-    """*limit*, or `InvalidQuery`."""
+def checked_limit(limit: object, name: str = "limit") -> int:
+    """*limit*, or `InvalidQuery`, which calls it *name*. Only what is called `limit` has pages."""
     if isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= MAX_LIMIT:
         return limit
-    raise InvalidQuery(f"limit is {limit!r}; 1 to {MAX_LIMIT:,} is accepted, and `after` leads on")
+    leads_on = ", and `after` leads on" if name == "limit" else ""
+    raise InvalidQuery(f"{name} is {limit!r}; 1 to {MAX_LIMIT:,} is accepted{leads_on}")
 
 
 def cursor(course: Course, last: Position) -> str:

@@ -215,7 +215,7 @@ class Reader(StateReader):
         """
         with checked_values():
             name, wanted = collection_name(collection), vector_bytes(vector)
-        return list(await self._vector_store().search(name, wanted, checked_limit(top_k), where))
+        return list(await self._vector_store().search(name, wanted, checked_limit(top_k, "top_k"), where))
 
     def _sql_store(self) -> SqlReading:
         if isinstance(self._sql, str):
