@@ -146,6 +146,32 @@ async def test_status_warns_when_records_wait_and_no_worker_lives(
     assert "Workers alive: none. Start one: penstock worker" in ran.out
 
 
+async def test_status_shows_what_was_purged_and_only_then(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    await accept(queue, LOGS, 1)
+    await settle(queue, LOGS, stored=0, dead=1)
+
+    before = await on(queue, capsys, "status")
+    await on(queue, capsys, "dlq", "purge", "--yes")
+    after = await on(queue, capsys, "status")
+
+    heads = [ran.out.splitlines()[1].split() for ran in (before, after)]
+    assert heads[0] == ["lane", "pending", "oldest", "accepted", "stored", "dead"]
+    assert heads[1] == [*heads[0], "purged"]
+
+
+async def test_the_verdict_of_the_audit_fits_a_window_of_80_columns(
+    queue: Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    await accept(queue, LOGS, 1_000)
+    await settle(queue, LOGS, stored=1_000)
+
+    ran = await on(queue, capsys, "audit")
+
+    assert ran.out.splitlines()[1].split()[-2:] == ["adds", "up"]
+    assert ran.out.count(" yes ") == 4
+
+
 async def test_status_does_not_create_the_namespace_it_looks_at(
     redis_url: str, namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,7 @@ def show_audit(seen: Audit) -> None:
     """The audit for people."""
     lanes = seen.lanes()
     wrong = {where.lane for where, counts in seen.partitions.items() if not counts.balanced}
-    columns = ["lane", "accepted", "stored", "skipped", "pending", "dead", "purged of them"]
+    columns = ["lane", "accepted", "stored", "skipped", "pending", "dead", "purged"]
     rows = [[lane, *counts.values(), _verdict(lane not in wrong)] for lane, counts in lanes.items()]
     print_table([*columns, "adds up"], rows, columns[1:])
     if seen.balanced:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from penstock.cli import health
@@ -24,8 +25,9 @@ def status(
     if json:
         print_json({**_as_json(seen), "store": health.as_json(*store) if store else None})
         return
-    columns = ["lane", "pending", "oldest", "accepted", "stored", "dead"]
-    print_table(columns, [_row(seen, lane) for lane in seen.lanes], columns[1:])
+    rare = [name for name in ("skipped", "purged") if seen.total(name)]  # without them the others do not add up
+    columns = ["lane", "pending", "oldest", "accepted", "stored", "dead", *rare]
+    print_table(columns, [_row(seen, lane, rare) for lane in seen.lanes], columns[1:])
     out = console()
     if seen.workers or not seen.total("pending"):
         out.print(f"Workers alive: {len(seen.workers)}.")
@@ -36,9 +38,10 @@ def status(
         out.print(health.sentence(*store), style="" if store[0].healthy else "yellow")
 
 
-def _row(seen: Status, lane: str) -> list[object]:
+def _row(seen: Status, lane: str, rare: Sequence[str]) -> list[object]:
     counts, waited = seen.lanes[lane], seen.oldest_age_s(lane)
-    return [lane, counts.pending, None if waited is None else age(waited), counts.accepted, counts.stored, counts.dead]
+    common = [counts.pending, None if waited is None else age(waited), counts.accepted, counts.stored, counts.dead]
+    return [lane, *common, *(getattr(counts, name) for name in rare)]
 
 
 def _as_json(seen: Status) -> dict[str, Any]:
