@@ -82,6 +82,17 @@ async def test_people_see_one_line_a_message_whatever_it_holds(
     assert "\x1b" not in ran.out
 
 
+async def test_what_was_deleted_is_told_from_what_was_not(sql_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    store = sql_store(sql_url)
+    await store.write([message("one", content="taken back", deleted_at=NOON)])
+    await store.close()
+
+    shown, all_ = await messages(capsys, sql_url), await messages(capsys, sql_url, "--deleted")
+
+    assert "taken back" not in shown.out
+    assert (all_.out.count("[deleted]"), "[deleted] taken back" in all_.out) == (1, True)
+
+
 async def test_a_page_ends_with_the_cursor_that_leads_on(sql_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     first = await messages(capsys, sql_url, "--json", "--limit", "3")
     cursor = first.err.removeprefix("More: --after ").strip()

@@ -254,7 +254,8 @@ def summary(message: StoredMessage) -> str:
     calls = message.metadata.get("tool_calls")
     called = f"[calls {', '.join(map(_tool_name, calls))}]" if isinstance(calls, list) and calls else ""
     state = "" if message.state == "complete" else f"[{message.state}]"
-    return joined(state, message.content, called)
+    deleted = "[deleted]" if message.deleted_at else ""
+    return joined(deleted, state, message.content, called)
 
 
 def _tool_name(call: Any) -> str:
