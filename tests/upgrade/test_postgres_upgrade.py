@@ -6,12 +6,14 @@ A release that adds a migration adds a dump (`make`); none is ever edited.
 
 from __future__ import annotations
 
+import asyncio
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from penstock.query import Reader
-from penstock.stores.postgres import open_sql
+from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.postgres.schema import MIGRATIONS
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import LogEvent
@@ -57,6 +59,38 @@ async def test_a_migration_may_take_longer_than_any_other_statement(schema: Sche
     finally:
         await store.close()
         schema.execute(f"DROP EVENT TRIGGER dawdle_{schema.name}")
+
+
+async def test_a_database_is_migrated_beside_workers_that_write(schema: Schema) -> None:
+    """Workers of this release that leave the schema to somebody else."""
+    url = load_postgres(dumps("postgres")[0], schema)
+    workers, migrating = [open_sql(url) for _ in range(4)], open_sql(url)
+    writing, is_migrated = asyncio.Barrier(len(workers) + 1), asyncio.Event()
+    written: list[bytes] = []
+
+    async def write(worker: int, store: PostgresStore) -> None:
+        await store.setup(migrate=False)
+        for number in count():
+            message_id = id_from_key(f"{worker} {number}")
+            await store.write([OLD._replace(id=message_id, session_id=f"s{worker}")])
+            written.append(message_id)
+            if number == 10:
+                await writing.wait()
+            if is_migrated.is_set():
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for worker, store in enumerate(workers):
+            group.create_task(write(worker, store))
+        assert len((await migrating.schema()).pending) == len(MIGRATIONS) - 1  # it is connected by now
+        await writing.wait()
+        await migrating.setup()
+        is_migrated.set()
+
+    assert (await migrating.schema()).pending == []
+    assert {each.id for each in schema.messages()} == {OLD.id, *written}
+    for store in (*workers, migrating):
+        await store.close()
 
 
 @pytest.mark.parametrize("dump", dumps("postgres")[1:], ids=lambda dump: dump.stem)

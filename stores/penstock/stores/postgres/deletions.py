@@ -88,6 +88,11 @@ async def hold_sessions(connection: Any, sessions: Iterable[str]) -> None:
     await lock(connection, sorted((number, True) for number in {_lock_of(session) for session in sessions}))
 
 
+async def hold_all_sessions(connection: Any) -> None:
+    """Keep everybody from writing messages until the commit."""
+    await lock(connection, [(number, True) for number in range(_LOCKS)])
+
+
 async def lock(connection: Any, locks: Sequence[tuple[int, bool]]) -> None:
     """Take *locks*, as `locks_of` gives them, one after another."""
     if locks:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.stores.postgres.ddl import LONG_S, alone
+from penstock.stores.postgres.deletions import hold_all_sessions
 from penstock.stores.postgres.partitions import divide
 from penstock.stores.postgres.pool import Pool
 from penstock.stores.postgres.settings import PostgresSettings
@@ -49,6 +50,11 @@ async def _migrate(connection: Any) -> None:
     if not await connection.fetchval(_SQL["has_schema_table"]):
         await connection.execute(_SQL["make_schema_table"])
     applied = dict(await connection.fetch(_SQL["applied_migrations"]))
-    for migration in pending(MIGRATIONS, applied):
+    waiting = pending(MIGRATIONS, applied)
+    if waiting:
+        # Before any table, as a writer has it: who holds a session's lock and waits for a table that is being indexed
+        # would never let go of it. Fails test_a_database_is_migrated_beside_workers_that_write if left out.
+        await hold_all_sessions(connection)
+    for migration in waiting:
         await connection.execute(migration.sql, timeout=LONG_S)  # one may make an index of a large table anew
         await connection.execute(_SQL["note_migration"], migration.number, migration.name, migration.checksum)
