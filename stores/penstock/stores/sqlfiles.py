@@ -29,9 +29,9 @@ class Migration(NamedTuple):
 
 
 def statements(package: str) -> dict[str, str]:
-    """The blocks of *package*'s files `sql/*.sql`, by the names that their `-- name:` lines give."""
+    """The blocks of the files `sql/*.sql`, those for every backend and *package*'s own, by their `-- name:` lines."""
     found: dict[str, str] = {}
-    for entry in files(package).joinpath("sql").iterdir():
+    for entry in (*files("penstock.stores").joinpath("sql").iterdir(), *files(package).joinpath("sql").iterdir()):
         parts = _NAME.split(entry.read_text("utf-8"))
         for name, body in zip(parts[1::2], parts[2::2], strict=True):
             if name in found:

@@ -1,5 +1,4 @@
 -- States of agents. Columns come in the order of the record's fields (`penstock.wire.records`).
--- For the ways of reading see `messages.sql`.
 
 -- name: agent_state_columns
 SELECT
@@ -7,26 +6,8 @@ SELECT
     a.deleted_at, a.normalised, a.created_at
 FROM agent_states AS a
 
--- name: agent_state_id
-a.agent_id = :id AND a.deleted_at IS NULL
-
--- name: agent_state_is_state
-a.state = :state
-
 -- name: agent_state_is_roles
 a.role = ANY(:roles)
-
--- name: agent_state_is_active
-(a.state <> 'archived') = :active
-
--- name: agent_state_kept
-a.deleted_at IS NULL
-
--- name: agent_state_after_ascending
-a.agent_id > :at_id
-
--- name: agent_state_order_ascending
-ORDER BY a.agent_id LIMIT :limit
 
 -- name: agent_state_rows
 -- What is stored under some keys, locked until the commit.

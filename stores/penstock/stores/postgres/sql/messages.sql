@@ -1,8 +1,7 @@
 -- Messages. A batch is one statement: an array for each field of the record, in wire order (`penstock.wire.records`).
 -- An array that is NULL stands for a column of NULLs. Rows come sorted by key, so that two writers wait for each other
 -- and never in a circle.
--- A query is a head, its conditions joined by AND, and a tail (`penstock.stores.questions`). `:name` stands for a value,
--- which is bound.
+-- What every backend is asked by lies in `penstock/stores/sql`.
 
 -- name: insert_messages
 -- The first write of an id wins. Answers with the ids that were new, 16 bytes each: the counters are theirs.
@@ -72,68 +71,14 @@ SELECT
     m.provider_session_id, m.provider_type, m.updated_at, m.deleted_at, m.state, m.version, m.normalised
 FROM messages AS m
 
--- name: message_count
-SELECT count(*) FROM messages AS m
-
--- name: message_id
-m.id = :id
-
 -- name: message_is_session_id
 m.session_id = :session_id
-
--- name: message_is_user_id
-m.user_id = :user_id
 
 -- name: message_is_roles
 m.role = ANY(:roles)
 
--- name: message_is_platform
-m.platform = :platform
-
--- name: message_is_channel_id
-m.channel_id = :channel_id
-
--- name: message_is_thread_id
-m.thread_id = :thread_id
-
--- name: message_is_bot_user_id
-m.bot_user_id = :bot_user_id
-
--- name: message_is_engine_session_id
-m.engine_session_id = :engine_session_id
-
--- name: message_is_provider_session_id
-m.provider_session_id = :provider_session_id
-
--- name: message_is_provider_type
-m.provider_type = :provider_type
-
 -- name: message_is_message_types
 m.message_type = ANY(:message_types)
-
--- name: message_is_since_us
-m.created_at >= :since_us
-
--- name: message_is_until_us
-m.created_at < :until_us
-
--- name: message_filtered
-m.metadata
-
--- name: message_kept
-m.deleted_at IS NULL
-
--- name: message_after_ascending
-(m.created_at, m.id) > (:at_us, :at_id)
-
--- name: message_after_descending
-(m.created_at, m.id) < (:at_us, :at_id)
-
--- name: message_order_ascending
-ORDER BY m.created_at, m.id LIMIT :limit
-
--- name: message_order_descending
-ORDER BY m.created_at DESC, m.id DESC LIMIT :limit
 
 -- name: partials
 -- Texts of streams that may still grow.

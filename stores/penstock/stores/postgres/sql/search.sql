@@ -119,26 +119,11 @@ SELECT e.message_id, e.created_at
 FROM matching AS e
 JOIN messages AS m ON m.id = e.message_id AND m.version = e.version AND m.created_at = e.created_at
 
--- name: found_is_since_us
-e.created_at >= :since_us
-
--- name: found_is_until_us
-e.created_at < :until_us
-
--- name: found_after_descending
-(e.created_at, e.message_id) < (:at_us, :at_id)
-
 -- name: found_is_session_id
 m.session_id = :session_id
 
--- name: found_is_user_id
-m.user_id = :user_id
-
 -- name: found_is_roles
 m.role = ANY(:roles)
-
--- name: found_kept
-m.deleted_at IS NULL
 
 -- name: found_order_descending
 )

@@ -1,4 +1,4 @@
--- Sessions: what is counted of their messages. For the ways of writing and reading see `messages.sql`.
+-- Sessions: what is counted of their messages. For the way of writing see `messages.sql`.
 
 -- name: grow_sessions
 -- Only from messages that were new. The greater id decides between messages of one microsecond.
@@ -21,10 +21,6 @@ ON CONFLICT (id) DO UPDATE SET
         ELSE s.last_message_id
     END;
 
--- name: session_columns
-SELECT s.id, s.user_id, s.platform, s.message_count, s.first_message_at, s.last_message_at, s.last_message_id
-FROM sessions AS s
-
 -- name: session_columns_and_last_message
 -- The message's columns are NULL where there is none that is not deleted.
 SELECT
@@ -39,24 +35,3 @@ LEFT JOIN LATERAL (
     WHERE l.session_id = s.id AND l.deleted_at IS NULL
     ORDER BY l.created_at DESC, l.id DESC LIMIT 1
 ) AS m ON true
-
--- name: session_id
-s.id = :id
-
--- name: session_is_user_id
-s.user_id = :user_id
-
--- name: session_is_platform
-s.platform = :platform
-
--- name: session_is_since_us
-s.last_message_at >= :since_us
-
--- name: session_is_until_us
-s.last_message_at < :until_us
-
--- name: session_after_descending
-(s.last_message_at, s.id) < (:at_us, :at_id)
-
--- name: session_order_descending
-ORDER BY s.last_message_at DESC, s.id DESC LIMIT :limit

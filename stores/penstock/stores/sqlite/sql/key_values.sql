@@ -1,35 +1,10 @@
 -- Values under keys. Columns come in the order of the record's fields (`penstock.wire.records`).
--- For the ways of reading see `messages.sql`.
 
 -- name: key_value_columns
 SELECT
     k.record_id, k.updated_at, k.stamp, k.namespace, k.key, CAST(k.value AS BLOB), k.expires_at, k.deleted_at,
     k.normalised, k.created_at
 FROM key_values AS k
-
--- name: key_value_id
-k.namespace = :namespace AND k.key = :key AND k.deleted_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > :now_us)
-
--- name: key_value_is_namespace
-k.namespace = :namespace
-
--- name: key_value_is_now_us
-(k.expires_at IS NULL OR k.expires_at > :now_us)
-
--- name: key_value_is_prefix
-k.key >= :prefix
-
--- name: key_value_is_prefix_end
-k.key < :prefix_end
-
--- name: key_value_kept
-k.deleted_at IS NULL
-
--- name: key_value_after_ascending
-k.key > :at_id
-
--- name: key_value_order_ascending
-ORDER BY k.key LIMIT :limit
 
 -- name: key_values_of
 SELECT

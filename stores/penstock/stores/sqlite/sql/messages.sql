@@ -1,6 +1,6 @@
 -- Messages. Positions are the fields of the record, in wire order (`penstock.wire.records`).
 -- `bulk.py` repeats the row of values of an INSERT, which is why its values have no numbers.
--- A query is a head, its conditions joined by AND, and a tail (`penstock.stores.questions`). Every value is bound by name.
+-- What every backend is asked by lies in `penstock/stores/sql`.
 
 -- name: insert_message
 -- The first write of an id wins; the row count tells whether all were new. CAST, since JSON of a BLOB is refused.
@@ -55,68 +55,14 @@ SELECT
 FROM messages AS m
 CROSS JOIN sessions AS s ON s.no = m.session_no
 
--- name: message_count
-SELECT count(*) FROM messages AS m
-
--- name: message_id
-m.id = :id
-
 -- name: message_is_session_id
 m.session_no = (SELECT no FROM sessions WHERE id = :session_id)
-
--- name: message_is_user_id
-m.user_id = :user_id
 
 -- name: message_is_roles
 m.role IN (SELECT value FROM json_each(:roles))
 
--- name: message_is_platform
-m.platform = :platform
-
--- name: message_is_channel_id
-m.channel_id = :channel_id
-
--- name: message_is_thread_id
-m.thread_id = :thread_id
-
--- name: message_is_bot_user_id
-m.bot_user_id = :bot_user_id
-
--- name: message_is_engine_session_id
-m.engine_session_id = :engine_session_id
-
--- name: message_is_provider_session_id
-m.provider_session_id = :provider_session_id
-
--- name: message_is_provider_type
-m.provider_type = :provider_type
-
 -- name: message_is_message_types
 m.message_type IN (SELECT value FROM json_each(:message_types))
-
--- name: message_is_since_us
-m.created_at >= :since_us
-
--- name: message_is_until_us
-m.created_at < :until_us
-
--- name: message_filtered
-m.metadata
-
--- name: message_kept
-m.deleted_at IS NULL
-
--- name: message_after_ascending
-(m.created_at, m.id) > (:at_us, :at_id)
-
--- name: message_after_descending
-(m.created_at, m.id) < (:at_us, :at_id)
-
--- name: message_order_ascending
-ORDER BY m.created_at, m.id LIMIT :limit
-
--- name: message_order_descending
-ORDER BY m.created_at DESC, m.id DESC LIMIT :limit
 
 -- name: partials
 -- Texts of streams that may still grow; ids as in `versions`.

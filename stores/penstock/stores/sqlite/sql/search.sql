@@ -77,26 +77,11 @@ CROSS JOIN sessions AS s ON s.no = m.session_no
 -- name: found_is_match
 w.search_words MATCH :match
 
--- name: found_is_since_us
-e.created_at >= :since_us
-
--- name: found_is_until_us
-e.created_at < :until_us
-
--- name: found_after_descending
-(e.created_at, e.message_id) < (:at_us, :at_id)
-
 -- name: found_is_session_id
 m.session_no = (SELECT no FROM sessions WHERE id = :session_id)
 
--- name: found_is_user_id
-m.user_id = :user_id
-
 -- name: found_is_roles
 m.role IN (SELECT value FROM json_each(:roles))
-
--- name: found_kept
-m.deleted_at IS NULL
 
 -- name: found_order_descending
 ORDER BY e.created_at DESC, e.message_id DESC LIMIT :limit

@@ -1,4 +1,4 @@
--- Sessions: what is counted of their messages. For queries see `messages.sql`.
+-- Sessions: what is counted of their messages.
 
 -- name: grow_session
 -- Only from messages that were new. The greater id decides between messages of one microsecond.
@@ -20,10 +20,6 @@ ON CONFLICT (id) DO UPDATE SET
 -- name: session_no
 SELECT no FROM sessions WHERE id = ?1;
 
--- name: session_columns
-SELECT s.id, s.user_id, s.platform, s.message_count, s.first_message_at, s.last_message_at, s.last_message_id
-FROM sessions AS s
-
 -- name: session_columns_and_last_message
 -- The message's columns are NULL where there is none that is not deleted.
 SELECT
@@ -38,24 +34,3 @@ LEFT JOIN messages AS m ON m.rowid = (
     WHERE l.session_no = s.no AND l.deleted_at IS NULL
     ORDER BY l.created_at DESC, l.id DESC LIMIT 1
 )
-
--- name: session_id
-s.id = :id
-
--- name: session_is_user_id
-s.user_id = :user_id
-
--- name: session_is_platform
-s.platform = :platform
-
--- name: session_is_since_us
-s.last_message_at >= :since_us
-
--- name: session_is_until_us
-s.last_message_at < :until_us
-
--- name: session_after_descending
-(s.last_message_at, s.id) < (:at_us, :at_id)
-
--- name: session_order_descending
-ORDER BY s.last_message_at DESC, s.id DESC LIMIT :limit
