@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from penstock.stores.errors import StoreRejected
+from penstock.stores.soundness import refuse_unsound_messages
 from penstock.wire import building
 from penstock.wire.building_state import StateBuilder
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.ids import RisingClock, StampClock
+from tests.conformance.sql_records import message
 
 CLOCK = RisingClock()
 STATES = StateBuilder(CLOCK, StampClock(b"producer"))
@@ -132,3 +135,10 @@ def test_a_deletion_names_a_message_by_its_id(value: object) -> None:
 @pytest.mark.parametrize("value", [5, b"bytes", ["x"], {"a": 1}], ids=repr)
 def test_text_is_str(kind: str, field: str, value: object) -> None:
     _assert_refused(kind, field, value)
+
+
+def test_metadata_that_is_json_only_beside_its_neighbours_is_refused() -> None:
+    pieces = [b'{"a":[{}', b"{}]}", b"{},0,{}", b"{}"]
+
+    with pytest.raises(StoreRejected, match="metadata must be a JSON object"):
+        refuse_unsound_messages([message(number, metadata=piece) for number, piece in enumerate(pieces)])
