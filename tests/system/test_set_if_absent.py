@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ import pytest
 from penstock import dlq
 from penstock.embedded import free_port
 from penstock.producer import BlockingProducer, Producer, ProducerSettings, RecordDropped
+from penstock.producer.claims import PATIENCE_S
 from penstock.producer.errors import ProducerClosed
 from penstock.stores.sqlite import SqliteStore
 from penstock.wire.entries import Letter
@@ -458,3 +460,10 @@ def test_a_thread_that_waits_is_told_when_its_producer_closes() -> None:
     assert "key 'k' was not set" in str(told[0])
     with pytest.raises(ProducerClosed):
         producer.set_if_absent(key="k", value=1)
+
+
+@pytest.mark.parametrize("producer", [Producer, BlockingProducer])
+def test_nobody_waits_for_ever_who_did_not_ask_for_it(producer: type[Producer | BlockingProducer]) -> None:
+    timeout = inspect.signature(producer.set_if_absent).parameters["timeout"]
+
+    assert timeout.default == PATIENCE_S

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from penstock.producer.buffer import SharedBuffer
 from penstock.producer.calls import Calls
+from penstock.producer.claims import PATIENCE_S
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.loop_thread import LoopThread
 from penstock.producer.overflow import BlockWhenFull, Drops, DropWhenFull, Overflow, RaiseWhenFull
@@ -213,7 +214,7 @@ class BlockingProducer(Calls[BlockingReceipt]):
         value: Any,
         namespace: str = DEFAULT_NAMESPACE,
         ttl_s: float | None = None,
-        timeout: float | None = None,
+        timeout: float | None = PATIENCE_S,
     ) -> bool:
         """See `Producer.set_if_absent`."""
         self._start()

@@ -22,6 +22,9 @@ from penstock.wire.keys import Partition, partition_of
 from penstock.wire.marks import marks_of, restamped
 from penstock.wire.tasks import end_task
 
+PATIENCE_S = 5.0
+"""How long a claim waits for an answer, unless told otherwise: whoever asks wants to go on now."""
+
 
 class Desk(Protocol):
     """What claims need of the queue."""

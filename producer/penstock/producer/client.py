@@ -9,6 +9,7 @@ from uuid import UUID
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.calls import Calls
+from penstock.producer.claims import PATIENCE_S
 from penstock.producer.overflow import Drops, DropWhenFull, Overflow, RaiseWhenFull
 from penstock.producer.receipt import Receipt
 from penstock.producer.settings import ProducerSettings, settings_for
@@ -116,7 +117,7 @@ class Producer(Calls[Receipt]):
         value: Any,
         namespace: str = DEFAULT_NAMESPACE,
         ttl_s: float | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - the public word for it
+        timeout: float | None = PATIENCE_S,  # noqa: ASYNC109 - the public word for it
     ) -> bool:
         """Set the value under a key that nobody has set: True. False where somebody has, and nothing is changed.
 
@@ -127,8 +128,8 @@ class Producer(Calls[Receipt]):
         A cancelled call may or may not have set the key.
 
         Raises:
-            QueueUnavailable: No answer within *timeout* seconds. The message says whether the key may have been set;
-                a value that only you give tells you later whose it is.
+            QueueUnavailable: No answer within *timeout* seconds (None: for ever). The message says whether the key may
+                have been set; a value that only you give tells you later whose it is.
             QueueFull: The queue takes nothing now; the key was not set.
             RecordDropped: The producer's strategy leaves the record out; the key was not set.
             ProducerClosed: It is not started, or closed meanwhile; the message says whether the key may have been set.
