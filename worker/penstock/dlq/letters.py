@@ -17,7 +17,7 @@ from penstock.wire.frames import decode
 from penstock.wire.ids import format_id, from_us, parse_id
 from penstock.wire.queue import Queue
 from penstock.wire.records import LANES, Record
-from penstock.wire.text import load_object
+from penstock.wire.text import load_object, load_value
 
 UNDECODABLE = "undecodable"
 """Error kind: the letter holds the bytes of a whole entry of the log that is no frame."""
@@ -146,23 +146,27 @@ def _vector(value: bytes) -> list[float]:
     return floats.tolist()
 
 
+def _stamp(value: bytes) -> str:
+    return value.hex()
+
+
 _SHOW: dict[str, Callable[[Any], Any]] = {
-    "id": format_id,
-    "stream_id": format_id,
-    "metadata": load_object,
-    "data": load_object,
-    "fields": load_object,
+    **dict.fromkeys(("id", "stream_id", "message_id"), format_id),
+    **dict.fromkeys(("stamp", "status_stamp"), _stamp),
+    **dict.fromkeys(("metadata", "data", "fields", "stats"), load_object),
+    **dict.fromkeys(("result", "value"), load_value),
     "vector": _vector,
 }
 
 
 def _shown(record: Record) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    for name, value in record._asdict().items():
-        if value is None:
-            continue
-        if name.endswith("_us"):
-            shown[name.removesuffix("_us")] = from_us(value)
-        else:
-            shown[name] = _SHOW[name](value) if name in _SHOW else value
-    return shown
+    return dict(_field(name, value) for name, value in record._asdict().items() if value is not None)
+
+
+def _field(name: str, value: Any) -> tuple[str, Any]:
+    """A field for showing; as it is where it is not what it should be, which may be why the record was refused."""
+    shown, show = (name.removesuffix("_us"), from_us) if name.endswith("_us") else (name, _SHOW.get(name))
+    try:
+        return shown, value if show is None else show(value)
+    except (ValueError, TypeError, OverflowError):
+        return name, value.decode(errors="replace") if isinstance(value, bytes) else value
