@@ -33,7 +33,7 @@ class TestPostgres(
 
     @asynccontextmanager
     async def fresh(self) -> AsyncIterator[Backend]:
-        with self.server.schema() as schema:
+        with self.server.used_again("level 1") as schema:
             store = open_sql(schema.url)
             await store.setup()
             try:

@@ -32,7 +32,7 @@ class TestPostgresLevel2(
 
     @asynccontextmanager
     async def fresh(self) -> AsyncIterator[Backend]:
-        with self.server.schema() as schema:
+        with self.server.used_again("level 2") as schema:
             store = open_sql(schema.url + "&level=2")
             await store.setup()
             try:

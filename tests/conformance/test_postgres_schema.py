@@ -119,18 +119,20 @@ async def test_a_database_without_our_tables_is_told_apart(store: PostgresStore)
 
 
 def _fill(schema: Schema) -> None:
+    # Beyond every partition that a test makes: a day holds one of three million random ids.
+    own = "overlay(gen_random_uuid()::text PLACING 'f' FROM 1 FOR 1)::uuid"
     at = "'2025-06-15T15:06:40Z'::timestamptz + n * interval '1 ms'"
     data = """json_build_object('type', CASE n % 9 WHEN 0 THEN 'tech' ELSE 'other' END, 'n', n % 7)"""
     schema.execute(
         f"""INSERT INTO messages (id, created_at, session_id, role, content, user_id, message_type, platform,
             engine_session_id, provider_session_id, provider_type, channel_id, thread_id,
             bot_user_id, metadata, version, normalised)
-        SELECT gen_random_uuid(), {at}, 's' || n % 500, CASE n % 2 WHEN 0 THEN 'user' ELSE 'assistant' END,
+        SELECT {own}, {at}, 's' || n % 500, CASE n % 2 WHEN 0 THEN 'user' ELSE 'assistant' END,
             repeat('x', 300), 'u' || n % 100, CASE n % 3 WHEN 0 THEN 'a' END, 'p' || n % 2, 'e' || n % 500,
             'p' || n % 500, 't' || n % 3, 'c' || n % 100, 't' || n % 500, 'b' || n % 10, {data}, 0, false
         FROM generate_series(1, 20000) AS n""",
         f"""INSERT INTO logs (id, created_at, level, event, message, agent_id, task_id, data, normalised)
-        SELECT gen_random_uuid(), {at}, n % 5 * 10, 'e' || n % 50, repeat('x', 200), 'a' || n % 100, 't' || n % 500,
+        SELECT {own}, {at}, n % 5 * 10, 'e' || n % 50, repeat('x', 200), 'a' || n % 100, 't' || n % 500,
             {data}, false
         FROM generate_series(1, 20000) AS n""",
         f"""INSERT INTO sessions
