@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
@@ -27,16 +28,16 @@ def _expected(documents: Sequence[Document], where: Filter) -> list[bool]:
     return [holds(document or {}) for document in documents]
 
 
-class FilterConformance:
+class FilterConformance(ABC):
     """Every compiler passes every test here, unchanged."""
 
+    @abstractmethod
     def compiled(self, condition: Condition) -> tuple[str, dict[str, Any]]:
         """The SQL of *condition* on the column `metadata`, and its values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def results(self, documents: Sequence[Document], wheres: Sequence[Filter]) -> list[list[Any]]:
         """The value of each of *wheres* for each of *documents*, as the column `metadata` of a real table."""
-        raise NotImplementedError
 
     def holds(self, document: Document, where: Filter) -> Any:
         return self.results([document], [where])[0][0]

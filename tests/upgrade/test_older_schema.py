@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ LOG = LogEvent(id_from_key("new log"), 1, 20, "new")
 DELETION = MessageDeletion(id_from_key("deletion"), OLD.created_at_us + 10, "s", OLD.id)
 
 
-class OlderSchema:
+class OlderSchema(ABC):
     """Both databases keep to this. A binding brings `url`, of a database one version behind, and `empty`, of one
     without tables; and `say`, which executes SQL there."""
 
@@ -50,8 +51,9 @@ class OlderSchema:
         yield whole
         whole.stop()
 
+    @abstractmethod
     def say(self, url: str, sql: str) -> None:
-        raise NotImplementedError
+        """Run *sql* past the store."""
 
     async def test_it_is_left_as_it_is(self, store: SqlStore) -> None:
         schema = await store.schema()
