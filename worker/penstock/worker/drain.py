@@ -24,6 +24,7 @@ from penstock.worker.poison import Refused, write_or_refuse
 from penstock.worker.sandbox import Sandbox
 from penstock.worker.sifting import Sifted
 from penstock.worker.site import Site
+from penstock.worker.steps import Step
 from penstock.worker.streams import Settlement, StreamDesk
 
 _SUSPECT_STALLS = 2
@@ -161,16 +162,20 @@ class _SliceRun:
         return await self._next()
 
     async def _settle(self, batch: Batch) -> None:
+        self._site.reached(Step.MERGE)
         streams = await self._desk.settle(batch.chunks) if self._desk else Settlement()
         if not (batch.last_id or streams.changes):
             return
         sifted = await self._sift(batch, streams)
-        refused = [*sifted.failed, *await write_or_refuse(sifted.records, self._writer())]
+        self._site.reached(Step.BEFORE_STORE)
+        refused = [*sifted.failed, *await write_or_refuse(sifted.records, self._writer(), self._site.reached)]
         if self._site.sieve:
             await self._site.sieve.tell_stored(sifted.records, refused)
         # Write first, trim second. A crash between the two delivers again what is stored, and ids make that
         # harmless; trimming first would lose it. test_crash_between_write_and_commit_loses_nothing fails if swapped.
+        self._site.reached(Step.AFTER_STORE)
         await self._commit(self._commit_of(batch, streams, sifted.skipped, refused))
+        self._site.reached(Step.AFTER_TRIM)
         self._suspect = False
 
     async def _sift(self, batch: Batch, streams: Settlement) -> Sifted:

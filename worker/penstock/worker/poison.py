@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from penstock.stores.errors import StoreRejected
 from penstock.wire.records import Record
+from penstock.worker.steps import Reached, Step, go_on
 
 Write = Callable[[Sequence[Record]], Awaitable[object]]
 
@@ -23,7 +24,7 @@ class Refused(NamedTuple):
     kind: str = REJECTED
 
 
-async def write_or_refuse(records: Sequence[Record], write: Write) -> list[Refused]:
+async def write_or_refuse(records: Sequence[Record], write: Write, reached: Reached = go_on) -> list[Refused]:
     """Write *records* in order; those that *write* refuses alone come back, the others are stored.
 
     One bad record among n costs about 2 log2(n) further writes.
@@ -38,7 +39,8 @@ async def write_or_refuse(records: Sequence[Record], write: Write) -> list[Refus
     except StoreRejected as exc:
         if len(records) == 1:
             return [Refused(records[0], str(exc))]
+        reached(Step.BISECT)
         middle = len(records) // 2
-        first = await write_or_refuse(records[:middle], write)
-        return first + await write_or_refuse(records[middle:], write)
+        first = await write_or_refuse(records[:middle], write, reached)
+        return first + await write_or_refuse(records[middle:], write, reached)
     return []

@@ -42,6 +42,7 @@ from penstock.worker.indexing import Indexer
 from penstock.worker.logs import configure
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
+from penstock.worker.steps import Reached, Step, go_on
 from penstock.worker.sweeper import forgotten
 from penstock.worker.upkeep import Caretaker
 
@@ -62,8 +63,9 @@ _QUEUE_PAUSE_S = 0.5
 class Foreman:
     """One worker process under arq: its site, and the tasks beside the jobs."""
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, reached: Reached = go_on) -> None:
         self._config = config
+        self._reached = reached
         self._keys = Keys(config.namespace)
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,7 +130,7 @@ class Foreman:
         queue = Queue(self._config.redis_url, self._config.namespace)
         await queue.open(self._config.partitions)
         fleet = Fleet(queue, self._worker_id)
-        self._site = Site(config=self._config, queue=queue, stores=stores, fleet=fleet)
+        self._site = Site(config=self._config, queue=queue, stores=stores, fleet=fleet, reached=self._reached)
         await fleet.beat()
         await self._sweep(ctx)
         beside = [fleet.keep_beating, self._answer_bell, FullServerDrains(self._site, _tell).keep_watch]
@@ -151,6 +153,7 @@ class Foreman:
             if self._require().fleet.stopping.is_set():
                 return
             self._require().fleet.stopping.set()
+            self._reached(Step.SHUTDOWN)
             worker.allow_pick_jobs = False
             _log.info("stopping", signal=name, worker=self._worker_id)
             self._tasks.append(loop.create_task(_finish(worker)))
@@ -305,13 +308,15 @@ def _redis_settings(url: str) -> RedisSettings:
     return settings
 
 
-def worker_settings(config: WorkerConfig) -> type:
+def worker_settings(config: WorkerConfig, reached: Reached = go_on) -> type:
     """The class that `arq penstock.worker.WorkerSettings` reads."""
-    return type("WorkerSettings", (), Foreman(config).settings())
+    return type("WorkerSettings", (), Foreman(config, reached).settings())
 
 
-def run_worker(config: WorkerConfig, *, burst: bool = False) -> None:
+def run_worker(config: WorkerConfig, *, burst: bool = False, reached: Reached = go_on) -> None:
     """Run a worker until SIGTERM or SIGINT, or, with *burst*, until the queue is empty. Blocks.
+
+    *reached* is told of every step that a drain comes to.
 
     Raises:
         QueueUnavailable: The queue server does not answer at the start.
@@ -320,4 +325,4 @@ def run_worker(config: WorkerConfig, *, burst: bool = False) -> None:
     Stores(config)  # a wrong URL is told before anything starts, and a wrong strategy
     load(config.strategy)
     asyncio.set_event_loop(asyncio.new_event_loop())
-    create_worker(worker_settings(config), burst=burst).run()
+    create_worker(worker_settings(config, reached), burst=burst).run()

@@ -19,6 +19,7 @@ from penstock.wire.queue import Queue
 from penstock.worker.fleet import Fleet
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.sifting import Sieve
+from penstock.worker.steps import Reached, go_on
 
 _AnyStore = TypeVar("_AnyStore", bound=Store)
 
@@ -90,6 +91,7 @@ class Site:
     sieve: Sieve | None = field(init=False)
     now_ms: Callable[[], int] = wall_clock_ms
     rng: random.Random = field(default_factory=random.Random)
+    reached: Reached = go_on
     snapshots: dict[bytes, int] = field(default_factory=dict)
     """When each open stream's row was last refreshed, in milliseconds. Lost with the process, harmlessly."""
 
