@@ -44,6 +44,7 @@ class SmallWorker:
                 lease=lease,
                 token=uuid.uuid4().hex,
                 last_id=entries[-1].id,
+                last_frame=entries[-1].frame,
                 records=len(records),
                 stored=len(records) - len(dead),
                 dead=len(dead),

@@ -77,8 +77,8 @@ def settling(lease: Lease, entries: Sequence[Entry], **given: Any) -> Commit:
     given.setdefault("token", next(_tokens))
     records = sum(entry.records for entry in entries)
     stored = given.pop("stored", records - given.get("dead", 0) - given.get("buffered", 0))
-    last_id = entries[-1].id if entries else ""
-    return Commit(lease=lease, last_id=last_id, records=records, stored=stored, **given)
+    last = entries[-1] if entries else Entry("", b"", 0)
+    return Commit(lease=lease, last_id=last.id, last_frame=last.frame, records=records, stored=stored, **given)
 
 
 def letter(record_id: str, records: int = 1) -> Letter:

@@ -29,10 +29,12 @@ async def settle(queue: Queue, where: Partition, *, stored: int, dead: int = 0, 
     lease = await queue.acquire(where, 10_000)
     assert lease is not None
     streams = [StreamChange(uuid.uuid4().bytes, APPEND, [b"chunk"] * buffered)] if buffered else []
+    last = (await queue.read(where, 1000))[-1]
     done = Commit(
         lease=lease,
         token=uuid.uuid4().hex,
-        last_id=(await queue.read(where, 1000))[-1].id,
+        last_id=last.id,
+        last_frame=last.frame,
         records=stored + dead + buffered,
         stored=stored,
         dead=dead,

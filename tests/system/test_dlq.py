@@ -10,13 +10,14 @@ import pytest
 
 from penstock import dlq
 from penstock.wire import building
-from penstock.wire.entries import Commit, Letter, Push
+from penstock.wire.entries import Letter, Push
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import Frame, decode_frame, encode, frame_of
 from penstock.wire.ids import RisingClock, format_id
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Record, kind_of
+from tests.system.queue_support import settling
 
 CLOCK = RisingClock()
 MESSAGES = Partition("messages", 0)
@@ -53,10 +54,8 @@ async def bury(queue: Queue, where: Partition, letters: Iterable[Letter]) -> Non
     await queue.push([Push(where, uuid.uuid4().hex, 1, frames)], 10**6)
     lease = await queue.acquire(where, 10_000)
     assert lease is not None
-    last_id = (await queue.read(where, 10_000))[-1].id
     dead = sum(each.records for each in letters)
-    commit = Commit(lease=lease, token=uuid.uuid4().hex, last_id=last_id, records=dead, dead=dead, letters=letters)
-    assert await queue.commit(commit)
+    assert await queue.commit(settling(lease, await queue.read(where, 10_000), dead=dead, letters=letters))
     await queue.release(lease)
 
 

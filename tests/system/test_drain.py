@@ -198,14 +198,14 @@ async def test_an_owner_that_lost_its_lease_settles_nothing(queue: Queue) -> Non
 
 async def test_an_epoch_below_what_the_store_has_seen_is_raised_above_it(queue: Queue) -> None:
     """A failover of the queue server may lose epochs; the store has not."""
-    store, sender = ListStore(epoch=41), Sender(queue)
+    store, sender = ListStore(epoch=2**43), Sender(queue)
     await sender.push(sender.message())
 
     moved = await drain(site_of(queue, store), MESSAGES)
 
     assert moved is not None
     assert moved.stored == 1
-    assert store.epoch == 42
+    assert store.epoch == 2**43 + 1
 
 
 async def test_a_commit_whose_answer_is_lost_is_repeated_and_counts_once(queue: Queue) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, Commit, Counts, Lease, StreamChange
+from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, Commit, Counts, Entry, Lease, StreamChange
 from penstock.wire.ids import format_id
 from penstock.wire.queue import Queue
 from tests.system.queue_support import WHERE, Sender, everything, expire, letter, meta, owned, settling
@@ -68,6 +68,21 @@ async def test_commit_of_a_lost_lease_does_nothing_at_all(queue: Queue, taken_ov
     )
 
     assert not applied
+    assert await everything(queue) == before
+
+
+@pytest.mark.parametrize(
+    "read", [Entry("1-1", b"p1/1/0", 1), Entry("", b"p2/1/0", 1), Entry("", b"p1/1/0 and more", 1)]
+)
+async def test_commit_of_what_the_log_does_not_hold_does_nothing_at_all(queue: Queue, read: Entry) -> None:
+    """As after a failover: the entry is not there, or another one has its id."""
+    await Sender(queue).push(1)
+    lease = await owned(queue)
+    (held,) = await queue.read(WHERE, 10)
+    before = await everything(queue)
+
+    assert not await queue.commit(settling(lease, [Entry(read.id or held.id, read.frame, 1)]))
+
     assert await everything(queue) == before
 
 
@@ -278,4 +293,4 @@ async def test_token_and_epoch_are_kept_for_a_restart(queue: Queue) -> None:
     await queue.commit(commit)
 
     held = await meta(queue)
-    assert (held["token"], held["epoch"], held["done"]) == (commit.token, "1", commit.last_id)
+    assert (held["token"], held["epoch"], held["done"]) == (commit.token, str(lease.epoch), commit.last_id)

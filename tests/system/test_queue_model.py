@@ -184,7 +184,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     # -- owners ---------------------------------------------------------------------------------
 
-    @rule(floor=st.integers(0, 6))
+    @rule(floor=st.sampled_from([0, 2**43, 2**43 + 2]))
     def acquire(self, floor: int) -> None:
         lease = self.run(self.queue.acquire(WHERE, TTL_MS, floor))
         if self.owner is not None:
@@ -192,7 +192,9 @@ class QueueMachine(RuleBasedStateMachine):
             return
         head = self.log[0][0] if self.log else ""
         self.stall = self.stall + 1 if head and head == self.head else 0
-        self.head, self.epoch = head, max(self.epoch, floor) + 1
+        assert lease is not None
+        assert lease.epoch > max(self.epoch, floor)
+        self.head, self.epoch = head, lease.epoch
         assert lease == Lease(WHERE, self.epoch, self.stall, self.fails)
         self.owner = lease
         self.leases.append(lease)

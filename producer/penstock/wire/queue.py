@@ -30,6 +30,9 @@ _SEEN_TTL_MS = 6 * 3600 * 1000
 
 _PROBE_TTL_MS = 5_000
 
+_TELLING_BYTES = 64
+"""Of a frame: its header and its first record's id."""
+
 WALKED_ENTRIES = 4
 """`counts` counts this many log entries one by one: 1 MB for the server to copy, or 32 where each is a large record."""
 
@@ -196,7 +199,7 @@ class Queue:
             return bool(await self.client.xread({self.keys.log(partition): after}, count=1, block=timeout_ms))
 
     async def commit(self, commit: Commit) -> bool:
-        """Apply *commit*; False when the lease was lost: then nothing was done."""
+        """Apply *commit*; False when the lease was lost or the log holds something else: then nothing was done."""
         where, keys = commit.lease.partition, self.keys
         names = [keys.lease(where), keys.meta(where), keys.log(where), keys.dead(where)]
         names += [keys.dead_index(where), keys.open(where), keys.gaps(where)]
@@ -206,7 +209,8 @@ class Queue:
         # The server's cmsgpack reads the format from before `bin`.
         packed = [msgpack.packb(part, use_bin_type=False) for part in (list(commit.letters), changes)]
         upto = _next_id(commit.last_id) if commit.last_id else ""
-        args = [commit.lease.epoch, commit.token, commit.last_id, upto, _now_ms(), *counters, *packed]
+        last = [len(commit.last_frame), commit.last_frame[:_TELLING_BYTES]]
+        args = [commit.lease.epoch, commit.token, commit.last_id, upto, _now_ms(), *counters, *packed, *last]
         return bool(await self.scripts.run("commit", names, args))
 
     async def stream_states(self, partition: Partition, streams: Sequence[bytes]) -> dict[bytes, tuple[bool, bool]]:

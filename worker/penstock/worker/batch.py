@@ -22,6 +22,7 @@ class Batch:
     """What a slice settles together. An empty one settles only streams that fell silent."""
 
     last_id: str = ""
+    last_frame: bytes = b""
     records: int = 0
     """Records that leave the log."""
     items: list[Record] = field(default_factory=list)
@@ -39,7 +40,9 @@ def decode(entries: Sequence[Entry]) -> Batch:
     Raises:
         FrameTooNew: One of them was written by a newer producer. Nothing may be settled past it.
     """
-    batch = Batch(entries[-1].id if entries else "", sum(entry.records for entry in entries))
+    batch = Batch(records=sum(entry.records for entry in entries))
+    if entries:
+        batch.last_id, batch.last_frame = entries[-1].id, entries[-1].frame
     for entry in entries:
         try:
             records = decode_frame(entry.frame)

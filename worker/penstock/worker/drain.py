@@ -217,6 +217,7 @@ class _SliceRun:
             lease=lease,
             token=new_id().hex(),
             last_id=batch.last_id,
+            last_frame=batch.last_frame,
             records=batch.records,
             stored=batch.records - skipped - dead - streams.buffered,
             skipped=skipped,

@@ -6,11 +6,15 @@
 -- Returns {epoch, or 0 when it is taken; stall; fails}.
 --
 -- stall: how many owners in a row died without committing the entry that is the head now.
+--
+-- Epochs follow the clock, so that a new primary does not give one again that was lost with the old one: two owners
+-- under one epoch would both be let in. They rise even where the clock goes back.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {0, 0, 0}
 end
 local known = tonumber(redis.call('HGET', KEYS[2], 'epoch') or 0)
-local epoch = math.max(known, tonumber(ARGV[2])) + 1
+local time = redis.call('TIME')
+local epoch = math.max(known + 1, tonumber(ARGV[2]) + 1, time[1] * 1000 + math.floor(time[2] / 1000))
 redis.call('SET', KEYS[1], epoch, 'PX', ARGV[1])
 local first = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)
 local head = first[1] and first[1][1] or ''

@@ -7,7 +7,8 @@
 --      11 MessagePack of dead letters {id, count, record, envelope},
 --      12 MessagePack of stream operations {stream id, op, chunk, chunk, ...}, in the order of their buffers
 --         op 0: the stream is settled, forget it · 1: append · 2: append, the stream has ended with a gap
--- Returns 1, or 0 when the lease is lost: then nothing was done.
+--      13 length of the prefix's last frame, 14 its first bytes
+-- Returns 1, or 0 when the lease is lost, or the log does not hold what was read: then nothing was done.
 --
 -- Safe to repeat: the token of the last commit is kept, and a second run does nothing.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -15,6 +16,14 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
 end
 if redis.call('HGET', KEYS[2], 'token') == ARGV[2] then
   return 1
+end
+if ARGV[3] ~= '' then
+  -- A new primary gives the ids of what it lacks to others. Where the last frame is the one that was read, so are all.
+  local last = redis.call('XRANGE', KEYS[3], ARGV[3], ARGV[3])[1]
+  local frame = last and last[2][2]
+  if not frame or #frame ~= tonumber(ARGV[13]) or string.sub(frame, 1, #ARGV[14]) ~= ARGV[14] then
+    return 0
+  end
 end
 
 for _, letter in ipairs(cmsgpack.unpack(ARGV[11])) do
