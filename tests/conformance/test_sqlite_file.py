@@ -200,6 +200,83 @@ async def test_a_file_that_was_replaced_is_written_with_its_own_session_numbers(
     assert [each.session_id for each in stored_messages(path)] == ["b", "a", "a"]
 
 
+async def test_a_file_put_in_place_of_the_open_one_gets_none_of_its_log(store: SqliteStore, path: Path) -> None:
+    """What was stored goes with the file that was moved away; the log left behind would be read into the new one."""
+    await store.write([message(0)])
+    copy = path.with_name("copy.db")
+    await store.back_up(copy, lambda *_: None)
+    await store.write([message(1)])
+    path.rename(path.with_name("away.db"))
+    copy.rename(path)
+
+    assert await store.write([message(0), message(2)]) == 1
+
+    assert stored_messages(path) == [message(0), message(2)]
+    assert stored_messages(path.with_name("away.db")) == [message(0), message(1)]
+
+
+async def test_a_log_is_not_taken_from_those_who_read_a_file_that_was_replaced(store: SqliteStore, path: Path) -> None:
+    await store.write([message(0)])
+    copy = path.with_name("copy.db")
+    await store.back_up(copy, lambda *_: None)
+    async with store.snapshot():
+        path.rename(path.with_name("away.db"))
+        copy.rename(path)
+        with pytest.raises(StoreUnavailable, match="while others read from it"):
+            await store.write([message(1)])
+
+    assert await store.write([message(1)]) == 1
+
+
+@pytest.mark.parametrize("is_noticed", [True, False], ids=["noticed", "not noticed"])
+async def test_two_writers_go_on_in_a_file_that_was_away_for_a_moment(
+    store: SqliteStore, path: Path, *, is_noticed: bool
+) -> None:
+    other = open_sql(f"sqlite:///{path}")
+    await store.write([message(0)])
+    await other.write([message(1)])
+    path.rename(path.with_name("away.db"))
+    if is_noticed:
+        with pytest.raises(StoreUnavailable, match="not there"):
+            await store.write([message(2)])
+    path.with_name("away.db").rename(path)
+
+    assert [await each.write([message(number)]) for number, each in ((2, other), (3, store), (4, other))] == [1, 1, 1]
+    await other.close()
+    assert stored_messages(path) == [message(number) for number in range(5)]
+
+
+async def test_the_second_writer_of_a_replaced_file_waits_for_the_first(store: SqliteStore, path: Path) -> None:
+    other = open_sql(f"sqlite:///{path}")
+    await store.write([message(0)])
+    await other.write([message(1)])
+    copy = path.with_name("copy.db")
+    await store.back_up(copy, lambda *_: None)
+    path.rename(path.with_name("away.db"))
+    copy.rename(path)
+
+    with pytest.raises(StoreUnavailable, match="another writer"):
+        await other.write([message(2)])
+    assert await store.write([message(2)]) == 1
+    assert await other.write([message(3)]) == 1
+
+    await other.close()
+    assert stored_messages(path) == [message(number) for number in range(4)]
+
+
+async def test_a_reader_follows_the_name(store: SqliteStore, path: Path) -> None:
+    await store.write([message(0)])
+    copy = path.with_name("copy.db")
+    await store.back_up(copy, lambda *_: None)
+    await store.write([message(1)])
+    before = len(await store.messages(MessageQuery()))
+    path.rename(path.with_name("away.db"))
+    copy.rename(path)
+    await store.write([message(0)])
+
+    assert (before, len(await store.messages(MessageQuery()))) == (2, 1)
+
+
 async def test_a_new_file_has_large_pages_and_a_log(store: SqliteStore, path: Path) -> None:
     assert rows(path, "PRAGMA page_size") == [(8192,)]
     assert rows(path, "PRAGMA journal_mode") == [("wal",)]

@@ -11,6 +11,7 @@ from penstock.stores.errors import SchemaTooOld, StaleOwner, StoreError, StoreRe
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.batch import Batch, NotAllNew, apply
 from penstock.stores.sqlite.claim import Claim
+from penstock.stores.sqlite.moved import OpenFiles, is_there
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.stores.sqlite.schema import migrate, schema_version
 from penstock.stores.sqlite.settings import SqliteSettings
@@ -37,8 +38,9 @@ class WritingConnection:
         self._claim = Claim(settings.path)
         self._warned = False
         self._connection: sqlite3.Connection | None = None
+        self._files: OpenFiles | None = None
+        self._moved: list[tuple[OpenFiles, sqlite3.Connection]] = []
         self._numbers = SessionNumbers()
-        self._file: tuple[int, int] | None = None
         self._schema = 0
 
     def setup(self) -> None:
@@ -64,7 +66,7 @@ class WritingConnection:
                 connection.execute(_SQL["raise_fence"], (_PROBE, 1))
                 connection.execute("ROLLBACK")
         except BaseException:
-            self.close()
+            self._let_go()
             raise
 
     def write(self, batches: Sequence[Batch]) -> list[int | StoreError]:
@@ -78,20 +80,49 @@ class WritingConnection:
         """
         try:
             with translated():
-                return self._commit(self._opened_to_stay("rw"), batches)
+                outcomes = self._commit(self._opened_to_stay("rw"), batches)
+            self._refuse_moved()
         except BaseException:
-            self.close()
+            self._let_go()
             raise
+        return outcomes
 
     def close(self) -> None:
         """Close the file. The next call opens it again."""
+        self._let_go()
+        try:
+            with contextlib.suppress(sqlite3.Error, StoreUnavailable):
+                self._part_with_moved()
+        finally:
+            for _, connection in self._moved:
+                connection.close()
+            self._moved.clear()
+
+    def _let_go(self) -> None:
+        """Close the file, unless it lies elsewhere by now: then its log is still to follow it."""
         connection, self._connection = self._connection, None
         self._numbers = SessionNumbers()
         try:
-            if connection is not None:
+            if connection is not None and self._files is not None and self._files.have_moved():
+                self._moved.append((self._files, connection))
+            elif connection is not None:
                 connection.close()
         finally:
             self._claim.release()
+
+    def _part_with_moved(self) -> None:
+        while self._moved:
+            files, connection = self._moved[0]
+            try:
+                files.part(connection, self._claim)
+            finally:
+                self._claim.release()  # taken anew by one that writes, who then checkpoints
+            self._moved.pop(0)
+
+    def _refuse_moved(self) -> None:
+        """Refuse what was just committed where the file was moved meanwhile: whoever looks for it looks elsewhere."""
+        if self._files is not None and self._files.have_moved():
+            raise StoreUnavailable(f"{self._settings.path} was moved or replaced during a commit, which is repeated")
 
     def _commit(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> list[int | StoreError]:
         """All batches as one, and only if one of them is refused or known, each apart.
@@ -143,13 +174,13 @@ class WritingConnection:
 
     def _open(self, mode: str) -> sqlite3.Connection:
         """The connection, to the file that has the name now: one that was moved away would swallow what is written."""
-        if self._connection is not None and self._file != self._file_there():
-            self.close()
+        if self._connection is not None and self._files is not None and self._files.have_moved():
+            self._let_go()
+        self._part_with_moved()
         if self._connection is None:
-            if mode == "rw" and self._file_there() is None:
+            if mode == "rw" and not is_there(self._settings.path):
                 raise StoreUnavailable(f"{self._settings.path} is not there; bring it back, or start a new worker")
             self._connection = self._connect(mode)
-            self._file = self._file_there()
         return self._connection
 
     def _opened_to_stay(self, mode: str) -> sqlite3.Connection:
@@ -176,17 +207,12 @@ class WritingConnection:
             _switch_to_wal(connection, settings.busy_timeout_ms / 1000)
             for pragma in _pragmas(settings, *connection.execute("PRAGMA page_size").fetchone()):
                 connection.execute(f"PRAGMA {pragma}")
+            connection.execute("PRAGMA schema_version").fetchone()  # the first look into the file opens its log
+            self._files = OpenFiles(settings.path)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _file_there(self) -> tuple[int, int] | None:
-        try:
-            found = self._settings.path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
 
 
 def _pragmas(settings: SqliteSettings, page_bytes: int) -> Sequence[str]:

@@ -72,7 +72,7 @@ class KeepingConnection(WritingConnection):
             with translated():
                 yield self._open("rw")
         except BaseException:
-            self.close()
+            self._let_go()
             raise
 
     def _checkpoint_if_idle(self, connection: sqlite3.Connection) -> int:

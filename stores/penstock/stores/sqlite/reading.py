@@ -16,6 +16,7 @@ from penstock.stores.errors import StoreError, StoreUnavailable
 from penstock.stores.questions import Question, Questions
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.filtering import compiled
+from penstock.stores.sqlite.moved import OpenFiles
 from penstock.stores.sqlite.schema import refuse_newer_schema
 from penstock.stores.sqlite.searching import matched
 from penstock.stores.sqlite.settings import SqliteSettings
@@ -31,6 +32,7 @@ class SqliteReading(SqlAnswers):
         self._settings = settings
         self._connection: aiosqlite.Connection | None = None
         self._opening: asyncio.Task[aiosqlite.Connection] | None = None
+        self._files: OpenFiles | None = None
         self._closed = False
 
     async def close(self) -> None:
@@ -44,11 +46,14 @@ class SqliteReading(SqlAnswers):
     async def hold(self) -> None:
         """Answer from the file as it is now until it is closed. The log keeps what is committed meanwhile."""
         connection = await self._open()
+        self._files = None  # whatever happens to its name
         with translated():
             await connection.execute_fetchall("BEGIN")
         await self.check()  # the first question of a transaction decides what it sees
 
     async def _ask(self, question: Question) -> Sequence[Any]:
+        if self._files is not None and self._files.have_moved():
+            await self._forget()
         connection = self._connection or await self._open()
         with translated():
             # One hop to the connection's thread, and no transaction that outlives it and pins the log.
@@ -65,6 +70,12 @@ class SqliteReading(SqlAnswers):
             raise
         return self._connection
 
+    async def _forget(self) -> None:
+        """Close a file that lies elsewhere now, once the questions that run are answered."""
+        opening, self._opening, self._connection, self._files = self._opening, None, None, None
+        if opening is not None:
+            await asyncio.shield((await asyncio.shield(opening)).close())
+
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise StoreUnavailable(f"the store of {self._settings.path} is closed")
@@ -80,6 +91,7 @@ class SqliteReading(SqlAnswers):
                 await connection.execute_fetchall(f"PRAGMA busy_timeout = {self._settings.busy_timeout_ms:d}")
                 await connection.execute_fetchall("PRAGMA query_only = 1")
                 await self._check_schema(connection)
+                self._files = OpenFiles(path)
             except BaseException:
                 await asyncio.shield(connection.close())
                 raise

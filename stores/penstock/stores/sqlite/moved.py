@@ -1,0 +1,66 @@
+"""A database that is moved or replaced while it is open: its log goes with it, and no other file gets that log."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from penstock.stores.errors import StoreUnavailable
+from penstock.stores.sqlite.claim import Claim
+
+
+class OpenFiles:
+    """The database, its log and the log's index that a connection has open, told apart from others of their names."""
+
+    def __init__(self, path: Path) -> None:
+        """As they are now. The connection must have looked into the file, which is when it opens the log."""
+        self._path = path
+        self._log = path.with_name(path.name + "-wal")
+        self._index = path.with_name(path.name + "-shm")
+        self._found = {file: _identity(file) for file in (path, self._log, self._index)}
+
+    def have_moved(self) -> bool:
+        """Whether the names of database and log are no longer those of the open files."""
+        return not (self._is_named(self._path) and self._is_named(self._log))
+
+    def part(self, connection: sqlite3.Connection, claim: Claim) -> None:
+        """Move the log into the database, wherever that is now, and close *connection*.
+
+        SQLite leaves the log of a moved file behind. The moved file would lack up to 40 MB, and the next file of that
+        name would have them read into it, which can ruin it. Of several writers the one with the *claim* does it.
+
+        Raises:
+            StoreUnavailable: Another one is to do it, or reads the moved file. May be called again.
+        """
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        is_left_behind = self._is_named(self._log) and not self._is_named(self._path)
+        if is_left_behind and not claim.take():
+            raise StoreUnavailable(f"{self._path} was moved or replaced; another writer is about to move its log")
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreUnavailable(
+                f"{self._path} was moved or replaced while others read from it; end them, so that its log can follow it"
+            )
+        connection.close()
+        if is_left_behind:
+            # Others may have it open still. Its name must not lead them to the next file, or that one's writers to it.
+            for file in (self._log, self._index):
+                if self._is_named(file):
+                    file.unlink(missing_ok=True)
+
+    def _is_named(self, file: Path) -> bool:
+        return self._found[file] == _identity(file)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file has that name."""
+    return _identity(path) is not None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
