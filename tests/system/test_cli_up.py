@@ -8,29 +8,37 @@ import signal
 import socket
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from penstock.cli.exits import Code, Stop
 from penstock.cli.processes import WorkerProcess
 from penstock.cli.up import watch
 from penstock.embedded import EmbeddedQueue, free_port
 from penstock.producer import Producer
+from penstock.wire.queue import Queue
 from tests.system.command import COMMAND, penstock, process
+
+
+async def started(folder: Path, port: int) -> tuple[Process, dict[str, str]]:
+    """The command, running, and the settings that it printed."""
+    arguments = ("up", "--data-dir", str(folder), "--port", str(port))
+    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, stdout=PIPE, stderr=PIPE)
+    assert process.stdout is not None
+    lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+    exported = [shlex.split(line)[1].partition("=") for line in lines]
+    return process, {name: value for name, _, value in exported}
 
 
 @asynccontextmanager
 async def up(folder: Path, port: int) -> AsyncIterator[tuple[Process, dict[str, str]]]:
-    """The command, running, and the settings that it printed. SIGTERM at the end, which must end it well."""
-    arguments = ("up", "--data-dir", str(folder), "--port", str(port))
-    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, stdout=PIPE, stderr=PIPE)
-    assert process.stdout is not None
+    """The command, running, with its settings. SIGTERM at the end, which must end it well."""
+    process, settings = await started(folder, port)
     try:
-        lines = [(await process.stdout.readline()).decode() for _ in range(3)]
-        exported = [shlex.split(line)[1].partition("=") for line in lines]
-        yield process, {name: value for name, _, value in exported}
+        yield process, settings
     finally:
         process.send_signal(signal.SIGTERM)
         await process.communicate()
@@ -40,6 +48,18 @@ async def up(folder: Path, port: int) -> AsyncIterator[tuple[Process, dict[str, 
 def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_the_worker_hands_over_and_ends_where_up_is_killed(tmp_path: Path) -> None:
+    process, settings = await started(tmp_path, free_port())
+    async with Queue(settings["PENSTOCK_REDIS_URL"]) as queue:
+        assert await queue.workers()
+        process.kill()
+        await process.communicate()  # returns when the worker has ended: it writes there as well
+
+        assert await queue.workers() == []
+        with suppress(RedisConnectionError):
+            await queue.client.shutdown(nosave=True)
 
 
 async def test_up_runs_everything_and_goes_on_where_it_stopped(
@@ -74,13 +94,14 @@ async def test_a_start_that_is_refused_leaves_no_folder(
 class Worker(WorkerProcess):
     """A worker that has ended, at a certain age."""
 
-    def __init__(self, age_s: float) -> None:
+    def __init__(self, age_s: float, code: int = -9) -> None:
         super().__init__({})
         self.starts = 0
         self._age_s = age_s
+        self._code = code
 
     def ended(self) -> int | None:
-        return -9
+        return self._code
 
     def age_s(self) -> float:
         return self._age_s
@@ -90,14 +111,14 @@ class Worker(WorkerProcess):
         self._age_s = 0
 
 
-@pytest.mark.parametrize(("age_s", "starts"), [(3600, 1), (0.5, 0)])
-def test_a_worker_that_ends_is_started_again_unless_it_had_just_started(
-    age_s: float, starts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("age_s", "code", "starts"), [(3600, 3, 1), (0.5, 3, 0), (3600, -9, 5), (0.5, -9, 4)])
+def test_a_worker_that_ends_is_started_again_unless_it_ends_as_soon_each_time(
+    age_s: float, code: int, starts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("penstock.cli.up._WATCH_S", 0)
-    worker = Worker(age_s)
+    worker = Worker(age_s, code)
 
-    with EmbeddedQueue(tmp_path) as server, pytest.raises(Stop, match="code -9"):
+    with EmbeddedQueue(tmp_path) as server, pytest.raises(Stop, match=f"code {code}"):
         watch(server, worker)
 
     assert worker.starts == starts

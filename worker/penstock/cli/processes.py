@@ -22,7 +22,10 @@ _STOP_TIMEOUT_S = 30.0
 
 
 class WorkerProcess:
-    """A `penstock worker` in a process of its own, in a session of its own: Ctrl-C goes to us, and we end it."""
+    """A `penstock worker` in a process of its own, in a session of its own: Ctrl-C goes to us, and we end it.
+
+    It holds one end of a pipe and we the other, so that it ends as well where we are killed.
+    """
 
     def __init__(self, settings: Mapping[str, str], log: Path | None = None) -> None:
         self._settings = settings
@@ -32,12 +35,13 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start it; `wait_until_alive` says when it works."""
+        self._let_go()
         self._started_at = time.monotonic()
         with nullcontext() if self._log is None else self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "penstock.cli", "worker"],
+                [sys.executable, "-m", "penstock.cli", "worker", "--tied"],
                 env={**os.environ, **self._settings},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -53,15 +57,20 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Let it finish its batch and hand over, and wait for that; a Ctrl-C meanwhile kills it. May be repeated."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.kill()
+                process.wait()
+        self._let_go()
+
+    def _let_go(self) -> None:
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.kill()
-            process.wait()
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
 
     def __enter__(self) -> Self:
         self.start()

@@ -26,7 +26,9 @@ DEFAULT_PORT = 7379
 
 _WATCH_S = 0.5
 _SHORT_LIFE_S = 10.0
-"""A worker that ends sooner is not started again: the next one would end, too."""
+"""A worker that ends sooner by itself is not started again: the next one would end, too."""
+_SHORT_LIVES = 5
+"""So many in a row, each ended by a signal, are enough. A record that kills its worker is found after two."""
 
 
 def up(
@@ -84,15 +86,17 @@ def watch(server: EmbeddedQueue, worker: WorkerProcess) -> None:
     """Keep a worker running until Ctrl-C.
 
     Raises:
-        Stop: The queue server has ended, or the worker as soon as it had started.
+        Stop: The queue server has ended, or one worker after the other as soon as it had started.
     """
+    short_lives = 0
     while True:
         time.sleep(_WATCH_S)
         if not server.running:
             raise Stop(f"the queue server has ended; see {server.folder / 'valkey.log'}", Code.AWAY)
         code = worker.ended()
         if code is not None:
-            if worker.age_s() < _SHORT_LIFE_S:
+            short_lives = short_lives + 1 if worker.age_s() < _SHORT_LIFE_S else 0
+            if short_lives and (code >= 0 or short_lives == _SHORT_LIVES):
                 raise Stop(f"the worker has ended with code {code}; its own lines above say why", Code.NO)
             say(f"The worker has ended with code {code}; starting another.", "yellow")
             worker.start()
