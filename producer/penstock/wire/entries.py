@@ -47,6 +47,8 @@ class Entry(NamedTuple):
     id: str
     frame: bytes
     records: int
+    past: bytes = b""
+    """What a replayed record brings with it (`letters.Past`)."""
 
 
 class Lease(NamedTuple):
@@ -75,6 +77,37 @@ class DeadEntry(NamedTuple):
     partition: Partition
     entry_id: str
     letter: Letter
+    mark: str = ""
+    """By which an import knows it; empty for one that was buried here and never edited."""
+
+
+class Replay(NamedTuple):
+    """A letter on its way back into the log."""
+
+    entry: DeadEntry
+    frame: Frame
+    past: bytes = b""
+    """What the record carries on."""
+    note: bytes = b""
+    """What is remembered of the replay; empty for nothing."""
+
+
+class Purge(NamedTuple):
+    """A letter on its way out."""
+
+    entry: DeadEntry
+    note: bytes = b""
+    """What became of its last replay; empty where it had none."""
+
+
+class ReplayNote(NamedTuple):
+    """What is remembered of a replay, or of a purge of a letter that was replayed before."""
+
+    id: str
+    record_id: str
+    replayed_as: str
+    """Where the record lies in the log, or lay; empty for a purge."""
+    note: bytes
 
 
 class StreamChange(NamedTuple):

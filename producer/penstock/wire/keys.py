@@ -68,7 +68,8 @@ class Keys:
         return f"{self.namespace}:{{{partition}}}:{what}"
 
     def log(self, partition: Partition) -> str:
-        """Stream of frames: `f` the frame, `n` how many records it counts for."""
+        """Stream of frames: `f` the frame, `n` how many records it counts for; of a replayed one `h`, what it carries
+        on."""
         return self._of(partition, "log")
 
     def lease(self, partition: Partition) -> str:
@@ -80,12 +81,21 @@ class Keys:
         return self._of(partition, "meta")
 
     def dead(self, partition: Partition) -> str:
-        """Stream of dead letters: `r` the record, `e` the envelope, `n` its count, `i` its id."""
+        """Stream of dead letters: `r` the record, `e` the envelope, `n` its count, `i` its id; `d` its mark in
+        `imported`, where it has one."""
         return self._of(partition, "dead")
 
     def dead_index(self, partition: Partition) -> str:
         """Hash: record id to the entry id of its dead letter."""
         return self._of(partition, "deadix")
+
+    def imported(self, partition: Partition) -> str:
+        """Hash: what tells an imported or edited letter, as it was before, to the entry id that it has here."""
+        return self._of(partition, "imported")
+
+    def replays(self, partition: Partition) -> str:
+        """Stream, capped: what was replayed. `i` the record id, `l` where it lies in the log, `e` a note."""
+        return self._of(partition, "replays")
 
     def open(self, partition: Partition) -> str:
         """Sorted set: stream id, scored by the millisecond of its last news."""

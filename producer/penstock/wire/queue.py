@@ -11,9 +11,9 @@ from typing import Any, Self
 
 import msgpack
 
-from penstock.wire.entries import Commit, Counts, DeadEntry, Entry, Holder, Lease, Letter, Push, Pushed
+from penstock.wire.dead_letters import DeadLetterCalls
+from penstock.wire.entries import Commit, Counts, Entry, Holder, Lease, Push, Pushed
 from penstock.wire.errors import ConfigMismatch
-from penstock.wire.frames import Frame
 from penstock.wire.ids import format_id, wall_clock_us
 from penstock.wire.keys import Keys, Partition
 from penstock.wire.marks import GRACE_MS
@@ -37,7 +37,7 @@ WALKED_ENTRIES = 4
 """`counts` counts this many log entries one by one: 1 MB for the server to copy, or 32 where each is a large record."""
 
 
-class Queue:
+class Queue(DeadLetterCalls):
     """One namespace of a queue server."""
 
     def __init__(self, url: str, namespace: str = "penstock") -> None:
@@ -45,11 +45,6 @@ class Queue:
         self.scripts = Scripts(url)
         self.partitions = 0
         """Partitions of each lane; 0 until `open` has returned."""
-
-    @property
-    def client(self) -> Any:
-        """The Redis client, for commands that are no script."""
-        return self.scripts.client
 
     async def open(self, partitions: int | None = None, *, create: bool = True) -> Self:
         """Connect, and agree on the number of partitions: the first process of a namespace fixes it.
@@ -191,7 +186,7 @@ class Queue:
         """At most *count* entries of the log after entry id *after*."""
         with self.scripts.translated():
             reply = await self.client.xrange(self.keys.log(partition), min=f"({after}", count=count)
-        return [Entry(text_of(at), fields[b"f"], int(fields[b"n"])) for at, fields in reply]
+        return [Entry(text_of(at), fields[b"f"], int(fields[b"n"]), fields.get(b"h", b"")) for at, fields in reply]
 
     async def wait(self, partition: Partition, after: str, timeout_ms: int) -> bool:
         """Wait until the log holds an entry after id *after*; False after *timeout_ms*. Holds a connection."""
@@ -316,58 +311,6 @@ class Queue:
                 raise reply
             result[where] = _counts(reply)
         return result
-
-    async def dead_letters(
-        self, partition: Partition, count: int, after: str = "-", upto: str = "+"
-    ) -> list[DeadEntry]:
-        """At most *count* dead letters of a partition, oldest first, after entry id *after*, up to *upto*."""
-        start = after if after == "-" else f"({after}"
-        with self.scripts.translated():
-            reply = await self.client.xrange(self.keys.dead(partition), min=start, max=upto, count=count)
-        return [_dead_entry(partition, at, fields) for at, fields in reply]
-
-    async def newest_letter(self, partition: Partition) -> str | None:
-        """The entry id of a partition's newest dead letter; None when there is none."""
-        with self.scripts.translated():
-            reply = await self.client.xrevrange(self.keys.dead(partition), count=1)
-        return text_of(reply[0][0]) if reply else None
-
-    async def dead_letter(self, record_id: str) -> DeadEntry | None:
-        """The newest dead letter of a record, wherever it lies; None when there is none."""
-        wheres = self.all_partitions()
-        with self.scripts.translated():
-            async with self.client.pipeline(transaction=False) as pipe:
-                for where in wheres:
-                    pipe.hget(self.keys.dead_index(where), record_id)
-                found = zip(wheres, await pipe.execute(), strict=True)
-            for where, at in found:
-                reply = await self.client.xrange(self.keys.dead(where), min=at, max=at) if at else None
-                if reply:
-                    return _dead_entry(where, *reply[0])
-        return None
-
-    async def replay(self, entry: DeadEntry, frame: Frame) -> tuple[bool, int]:
-        """Send a dead letter through the log again as *frame*: (whether it was still there, generation to ring or 0).
-
-        Raises:
-            QueueFull: The server has no memory left; the letter stays where it is.
-        """
-        where, letter = entry.partition, entry.letter
-        keys = [self.keys.dead(where), self.keys.dead_index(where), self.keys.log(where), self.keys.meta(where)]
-        args = [entry.entry_id, letter.record_id, frame.records, frame.body]
-        moved, generation = await self.scripts.run("replay", keys, args)
-        return bool(moved), generation
-
-    async def purge(self, entry: DeadEntry) -> bool:
-        """Remove a dead letter for good; it stays counted as purged. False when it was gone already."""
-        where, letter = entry.partition, entry.letter
-        keys = [self.keys.dead(where), self.keys.dead_index(where), self.keys.meta(where)]
-        return bool(await self.scripts.run("purge", keys, [entry.entry_id, letter.record_id, letter.records]))
-
-
-def _dead_entry(partition: Partition, at: Any, fields: Mapping[bytes, bytes]) -> DeadEntry:
-    letter = Letter(text_of(fields[b"i"]), int(fields[b"n"]), fields[b"r"], fields[b"e"])
-    return DeadEntry(partition, text_of(at), letter)
 
 
 def _counts(reply: list[Any]) -> Counts:

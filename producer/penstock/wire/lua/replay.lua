@@ -1,5 +1,8 @@
 -- Send a dead letter through the log again, under its own record id.
--- KEYS 1 dead, 2 dead index, 3 log, 4 meta. ARGV 1 the letter's entry id, 2 record id, 3 count, 4 frame.
+--
+-- KEYS 1 dead, 2 dead index, 3 log, 4 meta, 5 replays, 6 imported
+-- ARGV 1 the letter's entry id, 2 record id, 3 count, 4 frame, 5 what the record carries on ('' nothing),
+--      6 note of the replay ('' none), 7 notes kept, 8 mark of an imported letter ('' none)
 -- Returns {1 when it was there; generation to ring, or 0}.
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then
   return {0, 0}
@@ -7,7 +10,18 @@ end
 if redis.call('HGET', KEYS[2], ARGV[2]) == ARGV[1] then
   redis.call('HDEL', KEYS[2], ARGV[2]) -- else a later letter of the same record is the one to find
 end
-redis.call('XADD', KEYS[3], '*', 'f', ARGV[4], 'n', ARGV[3])
+if ARGV[8] ~= '' then
+  redis.call('HDEL', KEYS[6], ARGV[8])
+end
+local at
+if ARGV[5] == '' then
+  at = redis.call('XADD', KEYS[3], '*', 'f', ARGV[4], 'n', ARGV[3])
+else
+  at = redis.call('XADD', KEYS[3], '*', 'f', ARGV[4], 'n', ARGV[3], 'h', ARGV[5])
+end
+if ARGV[6] ~= '' then
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'i', ARGV[2], 'l', at, 'e', ARGV[6])
+end
 redis.call('HINCRBY', KEYS[4], 'dead', -tonumber(ARGV[3]))
 redis.call('HINCRBY', KEYS[4], 'pending', ARGV[3])
 if redis.call('HGET', KEYS[4], 'armed') == '1' then
