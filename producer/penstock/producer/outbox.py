@@ -10,6 +10,7 @@ from typing import Literal
 from penstock.producer.buffer import HIGH_MARK, LOW_MARK, Buffer
 from penstock.producer.claims import Claims
 from penstock.producer.errors import DeadLettered, NotQueued, NotStored, ProducerClosed
+from penstock.producer.guard import Guard
 from penstock.producer.overflow import buffer_full
 from penstock.producer.receipt import Entry, Placed, Ticket
 from penstock.producer.sender import Sender
@@ -32,8 +33,9 @@ class Outbox:
         self._settings = settings
         self._buffer = buffer
         self._queue = Queue(settings.redis_url, settings.namespace)
-        self.sender = Sender(self._queue, buffer, settings, producer_id)
-        self.claims = Claims(self._queue, self.sender, settings, producer_id)
+        guard = Guard(self._queue, settings)
+        self.sender = Sender(guard, buffer, settings, producer_id)
+        self.claims = Claims(guard, self.sender, settings, producer_id)
         self._tracker = Tracker(self._queue)
         self._task: asyncio.Task[None] | None = None
         self._stopped = False

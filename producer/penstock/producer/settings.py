@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from penstock.wire import strategies
+from penstock.wire.levels import Durability
+from penstock.wire.server_check import ServerCheck
 from penstock.wire.settings import InvalidSetting
 
 
@@ -54,6 +56,22 @@ class ProducerSettings:
     retry_cap_ms: float = 2_000
     """Longest wait between two tries."""
 
+    durability: Durability = "fast"
+    """When a record is queued, so that the producer forgets its own copy.
+
+    `fast`: the queue server has it in memory. `fsync`: it has synced it to its disk. `replicated`: so many of its
+    *replicas* have it too. `producer.at("fsync")` says so for single calls.
+    """
+
+    replicas: int = 1
+    """How many replicas of the queue server must have what is `replicated`."""
+
+    server_check: ServerCheck = "refuse"
+    """A queue server that evicts, or keeps nothing on disk, is refused at the start; `warn` only says so."""
+
+    memory_gate: float = 0.7
+    """Above this share of the queue server's `maxmemory` nothing more is sent, until 0.05 less are used. 0: never."""
+
     strategy: str = "default"
     """What is stored, and how: `default`, `verbose`, `minimal`, `mask`, or `my_package.module:object`; several with
     commas between. `docs/strategies.md` tells what each does."""
@@ -70,6 +88,10 @@ class ProducerSettings:
         for name in ("linger_ms", "block_timeout_s", "close_timeout_s", "retry_base_ms"):
             if not getattr(self, name) >= 0:
                 raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 0 is needed")
+        if self.replicas < 1:
+            raise InvalidSetting(f"replicas is {self.replicas}; at least 1 is needed")
+        if not 0 <= self.memory_gate <= 1:
+            raise InvalidSetting(f"memory_gate is {self.memory_gate}; a share from 0 (never) to 1 is needed")
         if self.retry_base_ms > self.retry_cap_ms:
             raise InvalidSetting(
                 f"retry_base_ms ({self.retry_base_ms}) must not be above retry_cap_ms ({self.retry_cap_ms})"

@@ -21,6 +21,8 @@ class Push(NamedTuple):
     frames: Sequence[Frame]
     marks: Sequence[Mark] = ()
     """What the frames' key-values do to their markers."""
+    after: int = 0
+    """The number of an earlier push that must still be there, or this one is refused; 0 for none."""
 
 
 class Pushed(NamedTuple):

@@ -11,6 +11,7 @@ PenstockError
 │   └── PasswordRefused    mend the URL or the server's password; until then it is as good as away
 ├── QueueRejected          the server refuses the call for good: foreign data under our keys, or a bug
 ├── QueueFull              nothing was appended; wait until workers have drained
+├── PushLost               nothing was appended: an earlier push is gone; push that one again first
 └── ConfigMismatch         this process and the namespace disagree; change the setting
 """
 
@@ -89,6 +90,15 @@ class QueueRejected(PenstockError):
 
 class QueueFull(PenstockError):
     """The partition's backlog cap or the server's memory is reached. Nothing was appended."""
+
+
+class PushLost(PenstockError):
+    """A crash or a failover of the queue server took a push that this one follows. Nothing was appended."""
+
+    def __init__(self, upto: int) -> None:
+        super().__init__(f"the queue server has lost pushes after number {upto}: it crashed or failed over")
+        self.upto = upto
+        """The last push of this producer to the partition that is still there; 0 for none."""
 
 
 class ConfigMismatch(PenstockError):

@@ -25,7 +25,7 @@ DEFAULT_PARTITIONS = 8
 
 MAX_PARTITIONS = 256
 
-_SEEN_TTL_MS = 6 * 3600 * 1000
+SEEN_TTL_MS = 6 * 3600 * 1000
 """How long a push can be recognised as repeated. After a longer outage `accepted` may count records twice."""
 
 _PROBE_TTL_MS = 5_000
@@ -90,7 +90,7 @@ class Queue(DeadLetterCalls):
     async def push(self, pushes: Sequence[Push], backlog_records: int) -> list[Pushed | Exception]:
         """Append frames to several partitions in one round trip, each partition's all or none.
 
-        Returns for each push where it lies, or the `QueueFull` or `QueueUnavailable` that kept it out.
+        Returns for each push where it lies, or the `QueueFull`, `PushLost` or `QueueUnavailable` that kept it out.
 
         Raises:
             QueueUnavailable: No answer; each push may or may not be appended. Repeat it with its number.
@@ -115,7 +115,7 @@ class Queue(DeadLetterCalls):
     def _push_call(self, push: Push, backlog_records: int, grace_ms: int | None = None) -> Call:
         where = push.partition
         keys = [self.keys.log(where), self.keys.meta(where), self.keys.seen(where, push.producer_id)]
-        args: list[Any] = [backlog_records, push.number, _SEEN_TTL_MS]
+        args: list[Any] = [backlog_records, push.number, push.after, SEEN_TTL_MS]
         if push.marks:
             now_us = wall_clock_us()
             args.append("" if grace_ms is None else grace_ms)

@@ -25,7 +25,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from penstock.wire.errors import ConfigMismatch, PasswordRefused, QueueFull, QueueRejected, QueueUnavailable
+from penstock.wire.errors import ConfigMismatch, PasswordRefused, PushLost, QueueFull, QueueRejected, QueueUnavailable
 from penstock.wire.settings import InvalidSetting
 
 OLDEST_SERVER = (6, 2)
@@ -152,6 +152,8 @@ def _translate(exc: Exception, url: str) -> Exception:
             f"the partition holds {text.rpartition(' ')[2]} records, its backlog cap is reached; "
             f"start more workers or raise backlog_records"
         )
+    if "PENSTOCK_LOST" in text:
+        return PushLost(int(text.rpartition(" ")[2]))
     if text.startswith("OOM") or "'maxmemory'" in text:
         return QueueFull("the queue server has no memory left (maxmemory); start more workers or raise maxmemory")
     where = hide_password(url)

@@ -33,6 +33,7 @@ from penstock.wire.errors import QueueUnavailable
 from penstock.wire.keys import Keys, Partition
 from penstock.wire.queue import MAX_PARTITIONS, Queue
 from penstock.wire.records import LANES
+from penstock.wire.server import check_server
 from penstock.wire.strategies import load
 from penstock.wire.tasks import end_task
 from penstock.worker.drain import LaneWaits, Slice, drain
@@ -131,6 +132,7 @@ class Foreman:
         await queue.open(self._config.partitions)
         fleet = Fleet(queue, self._worker_id)
         self._site = Site(config=self._config, queue=queue, stores=stores, fleet=fleet, reached=self._reached)
+        await check_server(queue.scripts, self._config.server_check)
         await fleet.beat()
         await self._sweep(ctx)
         beside = [fleet.keep_beating, self._answer_bell, FullServerDrains(self._site, _tell).keep_watch]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from penstock.wire import strategies
+from penstock.wire.server_check import ServerCheck
 from penstock.wire.settings import InvalidSetting
 
 _AT_LEAST_ONE = (
@@ -46,6 +47,9 @@ class WorkerConfig:
     migrate: bool = True
     """Bring the SQL store's schema up to date at the start. False leaves that to `penstock migrate`: a schema of the
     release before will do until then, but what it has no place for waits."""
+    server_check: ServerCheck = "refuse"
+    """A queue server that evicts, or keeps nothing on disk, is refused at the start; `warn` only says so."""
+
 
     lease_ms: int = 10_000
     """A worker that dies is replaced after this long."""

@@ -1,0 +1,104 @@
+"""Stands between a producer and its queue server: turns away from one that is unfit, and holds back from one that is
+nearly full."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from penstock.producer.overflow import producer_log
+from penstock.producer.settings import ProducerSettings
+from penstock.wire.durability import Confirmed, confirm, refuse_unsyncing
+from penstock.wire.entries import Holder, Push, Pushed
+from penstock.wire.errors import QueueFull
+from penstock.wire.keys import Partition
+from penstock.wire.levels import LEVELS
+from penstock.wire.queue import Queue
+from penstock.wire.server import Memory, check_server, memory_of
+
+_LOOK_EVERY_S = 1.0
+
+_HYSTERESIS = 0.05
+"""The gate opens this share below where it closes, so that it does not flutter."""
+
+
+class MemoryGate:
+    """Closed while the server uses more of its memory than it should: what is left is for those who empty it."""
+
+    def __init__(self, share: float) -> None:
+        self.closed: QueueFull | None = None
+        """Why nothing is sent."""
+        self._share = share
+
+    def note(self, memory: Memory) -> None:
+        """Open or close it by what the server uses now."""
+        used = memory.used / memory.limit if memory.limit else 0.0
+        was_closed = self.closed is not None
+        if used <= self._share - (_HYSTERESIS if was_closed else 0) or not used:
+            self.closed = None
+            if was_closed:
+                producer_log().info("memory gate opens; sending again", used=round(used, 3))
+            return
+        self.closed = QueueFull(
+            f"the queue server uses {memory.used:,} of {memory.limit:,} bytes, above memory_gate ({self._share:g}); "
+            f"start more workers or raise maxmemory"
+        )
+        if not was_closed:
+            producer_log().warning("memory gate closes; records wait", reason=str(self.closed))
+
+
+class Guard:
+    """The queue, as a producer's sender and its claims see it."""
+
+    def __init__(self, queue: Queue, settings: ProducerSettings, now_s: Callable[[], float] = time.monotonic) -> None:
+        self.memory_gate = MemoryGate(settings.memory_gate)
+        self._queue = queue
+        self._settings = settings
+        self._now_s = now_s
+        self._look_at_s = 0.0
+
+    @property
+    def partitions(self) -> int:
+        """See `Queue.partitions`."""
+        return self._queue.partitions
+
+    async def open(self, partitions: int | None = None) -> None:
+        """Connect, and look what kind of server it is. See `Queue.open`.
+
+        Raises:
+            ConfigMismatch: It evicts, keeps nothing on disk, or cannot do what `durability` needs.
+        """
+        await self._queue.open(partitions)
+        await check_server(self._queue.scripts, self._settings.server_check)
+        await refuse_unsyncing(self._queue, LEVELS[self._settings.durability])
+
+    async def push(self, pushes: Sequence[Push], backlog_records: int) -> list[Pushed | Exception]:
+        """See `Queue.push`.
+
+        Raises:
+            QueueFull: The memory gate is closed; nothing was sent.
+        """
+        await self._pass_gate()
+        return await self._queue.push(pushes, backlog_records)
+
+    async def claim(self, push: Push, backlog_records: int) -> Pushed | Holder:
+        """See `Queue.claim`. At a closed memory gate it raises `QueueFull`, too."""
+        await self._pass_gate()
+        return await self._queue.claim(push, backlog_records)
+
+    async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
+        """See `Queue.ring`."""
+        await self._queue.ring(rings)
+
+    async def confirm(self, producer_id: str, partitions: Sequence[Partition], levels: int) -> Confirmed:
+        """See `durability.confirm`."""
+        return await confirm(self._queue, producer_id, partitions, levels, self._settings.replicas)
+
+    async def _pass_gate(self) -> None:
+        """Look at the server's memory, once a second at most and only when something is to be sent."""
+        gate = self.memory_gate
+        if self._settings.memory_gate and self._now_s() >= self._look_at_s:
+            gate.note(await memory_of(self._queue.scripts))
+            self._look_at_s = self._now_s() + _LOOK_EVERY_S
+        if gate.closed is not None:
+            raise gate.closed

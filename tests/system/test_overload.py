@@ -1,0 +1,144 @@
+"""Servers that would lose records are refused; one that fills up is given time; a hot session takes its share only."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+
+from penstock.producer import BlockingProducer, NotQueued, Producer, ProducerSettings
+from penstock.producer.guard import Guard
+from penstock.wire.entries import Push
+from penstock.wire.errors import ConfigMismatch, QueueFull
+from penstock.wire.frames import Frame
+from penstock.wire.queue import Queue
+from penstock.wire.server import facts_of
+from tests.system.queue_support import NO_CAP, WHERE
+
+SOON = 10.0
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("maxmemory-policy", "allkeys-lru", "it evicts: maxmemory is 500,000,000 bytes"),
+        ("appendonly", "no", "it keeps nothing on disk"),
+    ],
+)
+async def test_producers_refuse_a_server_that_loses_records(
+    own_server: Queue, setting: str, value: str, told: str
+) -> None:
+    await own_server.client.config_set("maxmemory", "500000000")
+    await own_server.client.config_set(setting, value)
+    url = own_server.scripts.url
+
+    with capture_logs():
+        with pytest.raises(ConfigMismatch, match=told):
+            async with Producer(url):
+                pass
+        with pytest.raises(ConfigMismatch, match="or set server_check to warn"), BlockingProducer(url):
+            pass
+
+
+@pytest.mark.parametrize(("check", "lines"), [("warn", 1), ("off", 0)])
+async def test_a_server_that_loses_records_is_taken_by_setting(own_server: Queue, check: str, lines: int) -> None:
+    await own_server.client.config_set("appendonly", "no")
+    settings = ProducerSettings(redis_url=own_server.scripts.url, server_check=check)  # type: ignore[arg-type] # a str
+
+    with capture_logs() as said:
+        async with Producer(settings=settings) as producer:
+            await producer.message(session_id="s", role="user", content="taken").queued(timeout=SOON)
+
+    assert [line["event"] for line in said] == ["queue server may lose records"] * lines
+
+
+async def test_a_server_where_config_is_forbidden_is_taken_and_what_is_unknown_said(own_server: Queue) -> None:
+    """As a managed server has it."""
+    await own_server.client.config_set("appendonly", "no")
+    await own_server.client.acl_setuser(
+        "managed", enabled=True, passwords="+pw", keys="*", commands=["+@all", "-config"]
+    )
+    url = own_server.scripts.url.replace("redis://", "redis://managed:pw@")
+
+    with capture_logs() as said:
+        async with Producer(url) as producer:
+            await producer.message(session_id="s", role="user", content="taken").queued(timeout=SOON)
+        async with Queue(url) as queue:
+            facts = await facts_of(queue.scripts)
+
+    assert (facts.aof, facts.save, facts.appendfsync) == (False, None, None)
+    (line,) = said
+    assert "CONFIG is not allowed: whether it takes snapshots is not known" in line["reason"]
+    assert "managed:***@" in line["server"]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def _use(queue: Queue, share: float) -> None:
+    """Have the server use that share of its memory."""
+    used = (await queue.client.info("memory"))["used_memory"]
+    await queue.client.config_set("maxmemory", int(used / share))
+
+
+async def test_at_the_memory_gate_nothing_is_pushed_until_less_is_used(own_server: Queue) -> None:
+    clock = Clock()
+    guard = Guard(own_server, ProducerSettings(), clock)
+    pushes = [Push(WHERE, "p", 1, [Frame(b"f", 1)])]
+    with capture_logs() as said:
+        for share, pushed in ((0.9, False), (0.68, False), (0.6, True), (0.68, True), (0.9, False)):
+            await _use(own_server, share)
+            clock.now_s += 1.1
+            if pushed:
+                await guard.push(pushes, NO_CAP)
+            else:
+                with pytest.raises(
+                    QueueFull, match=r"above memory_gate \(0\.7\); start more workers or raise maxmemory"
+                ):
+                    await guard.push(pushes, NO_CAP)
+
+    assert [line["event"].split(";")[0] for line in said] == [
+        "memory gate closes",
+        "memory gate opens",
+        "memory gate closes",
+    ]
+    await own_server.client.config_set("maxmemory", 0)
+    clock.now_s += 1.1
+    await guard.push(pushes, NO_CAP)
+
+
+async def test_the_memory_is_looked_at_once_a_second_and_only_to_send(own_server: Queue) -> None:
+    clock = Clock()
+    guard = Guard(own_server, ProducerSettings(), clock)
+
+    async def asked() -> int:
+        stats = await own_server.client.info("commandstats")
+        return int(stats["cmdstat_info"]["calls"]) - 1  # our own
+
+    before = await asked()
+    for number in range(5):
+        clock.now_s += 0.25
+        await guard.push([Push(WHERE, "p", number + 1, [Frame(b"f", 1)])], NO_CAP)
+
+    assert await asked() - before == 2 + 1  # at 0.25 and 1.25, and our question before
+
+
+async def test_records_wait_at_the_memory_gate_and_go_on_by_themselves(own_server: Queue) -> None:
+    settings = ProducerSettings(redis_url=own_server.scripts.url, linger_ms=0, retry_cap_ms=100)
+    await _use(own_server, 0.8)
+    with capture_logs() as said:
+        async with Producer(settings=settings) as producer:
+            receipt = producer.message(session_id="s", role="user", content="waits")
+            with pytest.raises(NotQueued, match="above memory_gate"):
+                await receipt.queued(timeout=0.3)
+            await own_server.client.config_set("maxmemory", 0)
+            await receipt.queued(timeout=SOON)
+
+    assert [line["event"] for line in said if "gate" in line["event"]] == [
+        "memory gate closes; records wait",
+        "memory gate opens; sending again",
+    ]
