@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 
 import pytest
 
-from penstock.stores.errors import StoreRejected, StoreUnavailable
+from penstock.stores.errors import SchemaTooOld, StaleOwner, StoreRejected
 from penstock.wire.entries import Commit, Push
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.frames import Frame, encode, frame_of
@@ -66,11 +67,11 @@ async def test_a_worker_takes_no_more_of_a_lane_than_its_share(queue: Queue) -> 
         pass
 
 
-async def test_a_store_that_is_away_costs_nothing_but_time(queue: Queue) -> None:
-    def away(_: Sequence[Record]) -> None:
-        raise StoreUnavailable("gone")
+async def test_what_the_store_has_no_place_for_yet_waits_alone_and_longer_each_time(queue: Queue) -> None:
+    def lacking(_: Sequence[Record]) -> None:
+        raise SchemaTooOld("run penstock migrate")
 
-    store, sender = ListStore(before=away), Sender(queue)
+    store, sender = ListStore(before=lacking), Sender(queue)
     await sender.push(sender.message())
     site = site_of(queue, store)
 
@@ -206,6 +207,25 @@ async def test_an_epoch_below_what_the_store_has_seen_is_raised_above_it(queue: 
     assert moved is not None
     assert moved.stored == 1
     assert store.epoch == 2**43 + 1
+
+
+async def test_a_store_that_others_write_to_under_ever_higher_epochs_is_left_to_them(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    seen = time.time_ns()
+
+    def overtaken(_: Sequence[Record]) -> None:
+        nonlocal seen
+        seen += 10
+        raise StaleOwner("ns/messages:0", seen - 1, seen)
+
+    store.before = overtaken
+    await sender.push(sender.message())
+
+    with pytest.raises(LaneWaits, match="was written with epoch"):
+        await drain(site_of(queue, store), MESSAGES)
+
+    counts = await total(queue)
+    assert (counts.pending, counts.leased, counts.balanced) == (1, 0, True)
 
 
 async def test_a_commit_whose_answer_is_lost_is_repeated_and_counts_once(queue: Queue) -> None:

@@ -60,6 +60,15 @@ class Keys:
         """String with a TTL: the worker whose turn at upkeep it is, or was. Losing it has another one take a turn."""
         return f"{self.namespace}:upkeep"
 
+    def lanes(self) -> str:
+        """Hash, for each lane: `<lane>:halt` why no worker drains it, `:resumed` how often it was let go on again,
+        `:bury` how many refused records do not count before the breaker counts again."""
+        return f"{self.namespace}:lanes"
+
+    def outage(self, lane: str, worker_id: str) -> str:
+        """String with a TTL: since when and why a worker has paused a lane whose store is away. Losing it hides it."""
+        return f"{self.namespace}:outage:{lane}:{worker_id}"
+
     def jobs(self) -> str:
         """arq's queue. Holds no data of ours; may be deleted at any time."""
         return f"{self.namespace}:arq"

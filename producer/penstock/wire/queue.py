@@ -172,14 +172,15 @@ class Queue(DeadLetterCalls):
         """Prolong a lease; False when it is no longer ours."""
         return bool(await self.scripts.run("renew", [self.keys.lease(lease.partition)], [lease.epoch, ttl_ms]))
 
-    async def release(self, lease: Lease, *, failed: bool = False) -> tuple[int, int]:
+    async def release(self, lease: Lease, *, failed: bool = False, waiting: bool = False) -> tuple[int, int]:
         """Give a lease back: (generation to ring, or 0; failures in a row). (-1, 0) when it was lost already.
 
-        With *failed* the failure is counted and nothing is rung: the caller defers the next try.
+        With *failed* the failure is counted, and with either nothing is rung: the caller sees to the next try.
         """
         where = lease.partition
         keys = [self.keys.lease(where), self.keys.meta(where), self.keys.log(where)]
-        generation, fails = await self.scripts.run("release", keys, [lease.epoch, "retry" if failed else "done"])
+        what = "retry" if failed else "wait" if waiting else "done"
+        generation, fails = await self.scripts.run("release", keys, [lease.epoch, what])
         return generation, fails
 
     async def read(self, partition: Partition, count: int, after: str = "0-0") -> list[Entry]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from penstock.stores.contract import Store
-from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
+from penstock.stores.errors import SchemaTooOld, StaleOwner, StoreRejected, StoreUnavailable
 from penstock.wire.backoff import next_delay_s
 from penstock.wire.entries import Commit, Lease
 from penstock.wire.errors import FrameTooNew, PenstockError, QueueUnavailable
@@ -18,10 +18,13 @@ from penstock.wire.keys import Partition
 from penstock.wire.records import Record, StreamChunk
 from penstock.wire.tasks import end_task
 from penstock.worker.batch import Batch, LogReader, decode
+from penstock.worker.breaker import Tripped
+from penstock.worker.lanes import AGAIN_S, LanePaused
 from penstock.worker.lease import HeldLease, kept
 from penstock.worker.letters import LetterWriter
 from penstock.worker.poison import Refused, write_or_refuse
 from penstock.worker.sandbox import Sandbox
+from penstock.worker.settings import WorkerConfig
 from penstock.worker.sifting import Sifted
 from penstock.worker.site import Site
 from penstock.worker.steps import Step
@@ -29,6 +32,12 @@ from penstock.worker.streams import Settlement, StreamDesk
 
 _SUSPECT_STALLS = 2
 """So many owners died on one head before its batch is written in a child process."""
+
+_CANARY_RECORDS = 100
+"""Most records of the batch that is sent ahead to a store that answers again."""
+
+_EPOCH_TRIES = 3
+"""A drain asks so many times for an epoch above what the store has seen. Then two fleets write to one namespace."""
 
 _COMMIT_PAUSE_S = 0.05
 
@@ -38,13 +47,20 @@ _log = structlog.get_logger("penstock.worker")
 
 
 class LaneWaits(PenstockError):
-    """The lane's store is away, or its log holds what only a newer worker can read. Try again in `delay_s`."""
+    """A partition holds what its store fails on while it takes others, or what only a newer worker can read.
+
+    Try again in `delay_s`.
+    """
 
     def __init__(self, partition: Partition, failures: int, delay_s: float, reason: str) -> None:
         super().__init__(f"{partition} waits {delay_s:.1f} s after failure {failures}: {reason}")
         self.failures = failures
         self.delay_s = delay_s
         self.reason = reason
+
+
+class _NotReady(StoreUnavailable):
+    """The store could not be set up: nothing of the lane can be written."""
 
 
 class LeaseLost(PenstockError):
@@ -69,40 +85,54 @@ async def drain(site: Site, partition: Partition) -> Slice | None:
 
     Raises:
         Busy: This worker may take no more partitions now.
-        LaneWaits: The store is away; the lease is given back, the failure is counted.
+        LanePaused: The lane's store is away, or the lane is halted. Nothing is counted.
+        LaneWaits: This partition alone cannot go on; the lease is given back, the failure is counted.
         QueueUnavailable: The lease runs out by itself.
     """
+    await site.lanes.admit(partition.lane)
+    return await _drained(site, partition, canary=False)
+
+
+async def send_canary(site: Site, partition: Partition) -> Slice | None:
+    """Drain one small batch of *partition*, past the lane's gate. Otherwise as `drain`."""
+    return await _drained(site, partition, canary=True)
+
+
+async def _drained(site: Site, partition: Partition, *, canary: bool) -> Slice | None:
     with site.fleet.taking(partition.lane):
-        began = asyncio.get_running_loop().time()
-        lease = await site.queue.acquire(partition, site.config.lease_ms)
-        if lease is None:
-            return None
-        try:
-            return await _owned(site, lease, began)
-        except StaleOwner as exc:
-            # Either a newer owner exists, or the queue server lost epochs in a failover and ours is too low.
+        floor = 0
+        for tries_left in reversed(range(_EPOCH_TRIES)):
             began = asyncio.get_running_loop().time()
-            again = await _reacquire(site, lease, exc.seen)
-            return None if again is None else await _owned(site, again, began)
+            lease = await site.queue.acquire(partition, site.config.lease_ms, floor)
+            if lease is None:
+                return None
+            try:
+                return await _owned(site, lease, began, canary=canary)
+            except StaleOwner as exc:
+                # Either a newer owner exists, or the queue server lost epochs in a failover and ours is too low.
+                if not tries_left:
+                    raise await _give_up(site, lease, exc) from exc
+                floor = exc.seen
+                if (await site.queue.release(lease, waiting=True))[0] < 0:
+                    return None
+    return None
 
 
-async def _reacquire(site: Site, lease: Lease, floor: int) -> Lease | None:
-    generation, _ = await site.queue.release(lease)
-    if generation < 0:
-        return None
-    return await site.queue.acquire(lease.partition, site.config.lease_ms, floor)
-
-
-async def _owned(site: Site, lease: Lease, began: float) -> Slice:
+async def _owned(site: Site, lease: Lease, began: float, *, canary: bool) -> Slice:
     moved = Slice()
     async with kept(site.queue, lease, site.config.lease_ms, began) as held:
         try:
-            store = await site.stores.of(lease.partition.lane)
-            await _SliceRun(site, store, held, moved).run()
+            store = await _store_of(site, lease.partition.lane)
+            await _SliceRun(site, store, held, moved, canary=canary).run()
         except LeaseLost:
             return moved
+        except Tripped as exc:
+            await site.lanes.halt(lease.partition.lane, exc)
+            await site.queue.release(lease, waiting=True)
+            raise LanePaused(lease.partition.lane, str(exc), None) from exc
         except (StoreUnavailable, StoreRejected, FrameTooNew) as exc:
-            # Refused records are dead letters by now: what is rejected here is the store's schema, in its setup.
+            if _is_away(site, lease.partition, exc, canary=canary):
+                raise await _shut(site, lease, exc) from exc
             raise await _give_up(site, lease, exc) from exc
         except (StaleOwner, QueueUnavailable):
             raise
@@ -114,6 +144,27 @@ async def _owned(site: Site, lease: Lease, began: float) -> Slice:
         return moved
 
 
+async def _store_of(site: Site, lane: str) -> Store:
+    try:
+        return await site.stores.of(lane)
+    except (StoreUnavailable, StoreRejected) as exc:
+        raise _NotReady(str(exc)) from exc
+
+
+def _is_away(site: Site, partition: Partition, exc: Exception, *, canary: bool) -> bool:
+    """Whether *exc* means that the store takes nothing of the lane. Else it is only about what *partition* holds."""
+    if not isinstance(exc, StoreUnavailable) or isinstance(exc, SchemaTooOld):
+        return False
+    # A canary is sent to find out just this.
+    return canary or isinstance(exc, _NotReady) or not site.lanes[partition.lane].gate.is_alone(partition)
+
+
+async def _shut(site: Site, lease: Lease, exc: Exception) -> LanePaused:
+    site.lanes[lease.partition.lane].gate.shut(lease.partition, str(exc))
+    await site.queue.release(lease, waiting=True)
+    return LanePaused(lease.partition.lane, f"the store is away: {exc}", AGAIN_S)
+
+
 async def _give_up(site: Site, lease: Lease, exc: Exception) -> LaneWaits:
     _, failures = await site.queue.release(lease, failed=True)
     delay_s = next_delay_s(failures, site.config.backoff_base_ms, site.config.backoff_cap_ms, site.rng)
@@ -123,17 +174,28 @@ async def _give_up(site: Site, lease: Lease, exc: Exception) -> LaneWaits:
 class _SliceRun:
     """The loop of one slice, for one owner."""
 
-    def __init__(self, site: Site, store: Store, held: HeldLease, moved: Slice) -> None:
+    def __init__(self, site: Site, store: Store, held: HeldLease, moved: Slice, *, canary: bool) -> None:
         self._site = site
+        self._canary = canary
         self._store = store
         self._held = held
         self._moved = moved
         self._partition = held.lease.partition
         self._desk = StreamDesk(site, store, self._partition) if self._partition.lane == STREAM_LANE else None
-        self._suspect = held.lease.stall >= _SUSPECT_STALLS
-        # While suspect a frame at a time, so that each commit keeps what the search for the killer has found.
-        config = replace(site.config, batch_records=1) if self._suspect else site.config
-        self._log = LogReader(site.queue, self._partition, config)
+        self._lane = site.lanes[self._partition.lane]
+        self._deaths = held.lease.stall
+        self._log = LogReader(site.queue, self._partition, self._limits())
+
+    @property
+    def _is_suspect(self) -> bool:
+        return self._deaths >= _SUSPECT_STALLS
+
+    def _limits(self) -> WorkerConfig:
+        if self._is_suspect:  # a frame at a time, so that each commit keeps what the search for the killer has found
+            return replace(self._site.config, batch_records=1)
+        if self._canary:
+            return replace(self._site.config, batch_records=min(_CANARY_RECORDS, self._site.config.batch_records))
+        return self._site.config
 
     async def run(self) -> None:
         """Settle batch after batch until the slice is over or the log stays empty. The next one is read meanwhile."""
@@ -144,7 +206,7 @@ class _SliceRun:
             ahead = asyncio.create_task(self._next() if batch.last_id else self._awaited())
             try:
                 await self._settle(batch)
-                if clock() >= end or self._site.fleet.stopping.is_set():
+                if self._canary or clock() >= end or await self._is_to_stop():
                     return
                 following = await ahead
             finally:
@@ -152,6 +214,9 @@ class _SliceRun:
             if not (batch.last_id or following.last_id):
                 return
             batch = following
+
+    async def _is_to_stop(self) -> bool:
+        return self._site.fleet.stopping.is_set() or await self._site.lanes.is_paused(self._partition.lane)
 
     async def _next(self) -> Batch:
         return decode(await self._log.next_prefix())
@@ -168,7 +233,10 @@ class _SliceRun:
             return
         sifted = await self._sift(batch, streams)
         self._site.reached(Step.BEFORE_STORE)
-        refused = [*sifted.failed, *await write_or_refuse(sifted.records, self._writer(), self._site.reached)]
+        async with self._site.lanes.sparing(self._partition.lane, len(batch.corrupt) + len(sifted)):
+            self._count(batch, sifted)
+            refused = [*sifted.failed, *await write_or_refuse(sifted.records, self._writer(), self._site.reached)]
+        self._lane.gate.wrote(self._partition)
         if self._site.sieve:
             await self._site.sieve.tell_stored(sifted.records, refused)
         # Write first, trim second. A crash between the two delivers again what is stored, and ids make that
@@ -176,7 +244,7 @@ class _SliceRun:
         self._site.reached(Step.AFTER_STORE)
         await self._commit(self._commit_of(batch, streams, sifted.skipped, refused))
         self._site.reached(Step.AFTER_TRIM)
-        self._suspect = False
+        self._deaths = 0
 
     async def _sift(self, batch: Batch, streams: Settlement) -> Sifted:
         """What the strategy makes of the records to store. It sees the messages of streams, which have all the text."""
@@ -189,21 +257,37 @@ class _SliceRun:
     def _writer(self) -> Callable[[Sequence[Record]], Awaitable[object]]:
         fence = self._site.fence(self._partition, self._held.lease.epoch)
         write = self._store.write
-        if self._suspect and (child := Sandbox.of(self._site.config, self._partition.lane)):
+        if self._is_suspect and (child := Sandbox.of(self._site.config, self._partition.lane)):
             write = child.write
 
         async def write_if_ours(records: Sequence[Record]) -> object:
             if not self._held.is_ours:
                 raise LeaseLost(f"the lease of {self._partition} ran out before a write")
-            return await write(records, fence)
+            try:
+                written = await write(records, fence)
+            except StoreRejected as exc:
+                if len(records) == 1:
+                    self._lane.breaker.refused(str(exc))
+                raise
+            self._lane.breaker.stored(len(records))
+            return written
 
         return write_if_ours
+
+    def _count(self, batch: Batch, sifted: Sifted) -> None:
+        """Have the breaker count what no store is asked about. Among others that are fine it is no run."""
+        breaker, mixed = self._lane.breaker, bool(batch.chunks or sifted.records or sifted.skipped)
+        breaker.stored(len(sifted.skipped))
+        for reason in (*(reason for _, reason in batch.corrupt), *(one.reason for one in sifted.failed)):
+            breaker.refused(reason)
+            if mixed:
+                breaker.stored(0)
 
     def _commit_of(
         self, batch: Batch, streams: Settlement, left_out: Sequence[Record], refused: Sequence[Refused]
     ) -> Commit:
         lease = self._held.lease
-        letters = LetterWriter(self._partition, self._site.fleet.worker_id, 1 + lease.fails, self._site.now_ms())
+        letters = LetterWriter(self._partition, self._site.fleet.worker_id, 1 + self._deaths, self._site.now_ms())
         buried = [letters.undecodable(entry, reason) for entry, reason in batch.corrupt]
         for one in refused:
             if weight := _weight(one.record, batch, streams):

@@ -28,6 +28,9 @@ class Fleet:
     def __init__(self, queue: Queue, worker_id: str) -> None:
         self.worker_id = worker_id
         self.stopping = asyncio.Event()
+        self.idle = asyncio.Event()
+        """Set while this worker holds no partition."""
+        self.idle.set()
         self._queue = queue
         self._alive = 1
         self._held: Counter[str] = Counter()
@@ -40,7 +43,11 @@ class Fleet:
     @property
     def is_draining(self) -> bool:
         """Whether this worker holds any partition."""
-        return any(self._held.values())
+        return not self.idle.is_set()
+
+    def holding(self, lane: str) -> int:
+        """How many partitions of *lane* this worker holds."""
+        return self._held[lane]
 
     @contextlib.contextmanager
     def taking(self, lane: str) -> Iterator[None]:
@@ -54,10 +61,13 @@ class Fleet:
         if self._held[lane] >= self.share:
             raise Busy(f"the worker holds {self._held[lane]} partitions of {lane}, its share is {self.share}")
         self._held[lane] += 1
+        self.idle.clear()
         try:
             yield
         finally:
             self._held[lane] -= 1
+            if not any(self._held.values()):
+                self.idle.set()
 
     async def beat(self) -> None:
         """Say once that this worker lives."""

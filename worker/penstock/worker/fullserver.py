@@ -15,6 +15,7 @@ import structlog
 from penstock.wire.errors import PenstockError, QueueFull, QueueUnavailable
 from penstock.wire.keys import Partition
 from penstock.worker.drain import LaneWaits, Slice, drain
+from penstock.worker.lanes import LanePaused
 from penstock.worker.site import Site
 
 _log = structlog.get_logger("penstock.worker")
@@ -69,6 +70,8 @@ class FullServerDrains:
         except LaneWaits as exc:
             self._waits[partition] = clock() + exc.delay_s
             _log.warning("lane waits", partition=str(partition), failures=exc.failures, reason=exc.reason)
+        except LanePaused:
+            pass  # the next look comes as soon as any
         except PenstockError as exc:
             _log.warning("drain put off", partition=str(partition), reason=str(exc))
         else:

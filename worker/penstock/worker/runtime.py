@@ -39,7 +39,9 @@ from penstock.wire.tasks import end_task
 from penstock.worker.drain import LaneWaits, Slice, drain
 from penstock.worker.fleet import Busy, Fleet
 from penstock.worker.fullserver import FullServerDrains
+from penstock.worker.gatekeeper import Gatekeeper
 from penstock.worker.indexing import Indexer
+from penstock.worker.lanes import LanePaused
 from penstock.worker.logs import configure
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
@@ -136,6 +138,7 @@ class Foreman:
         await fleet.beat()
         await self._sweep(ctx)
         beside = [fleet.keep_beating, self._answer_bell, FullServerDrains(self._site, _tell).keep_watch]
+        beside += [Gatekeeper(self._site, lane).keep for lane in LANES]
         if self._config.index_every_ms:
             beside.append(Indexer(self._site).keep_up)
         self._tasks = [asyncio.create_task(_kept_alive(each)) for each in beside]
@@ -158,7 +161,7 @@ class Foreman:
             self._reached(Step.SHUTDOWN)
             worker.allow_pick_jobs = False
             _log.info("stopping", signal=name, worker=self._worker_id)
-            self._tasks.append(loop.create_task(_finish(worker)))
+            self._tasks.append(loop.create_task(_finish(worker, self._require().fleet)))
 
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in a main thread
@@ -191,6 +194,10 @@ class Foreman:
         except Busy as exc:
             # Not deferred: the next to look is another worker, and deferring would hide the job from it as well.
             raise Retry from exc
+        except LanePaused as exc:
+            if exc.delay_s is None:
+                return
+            raise Retry(defer=exc.delay_s) from exc
         except LaneWaits as exc:
             _log.warning(
                 "lane waits", partition=str(partition), failures=exc.failures, delay_s=exc.delay_s, reason=exc.reason
@@ -269,10 +276,11 @@ async def _kept_alive(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await asyncio.sleep(_QUEUE_PAUSE_S)
 
 
-async def _finish(worker: Worker) -> None:
+async def _finish(worker: Worker, fleet: Fleet) -> None:
     """End *worker* when its jobs have ended. arq would cancel them, between two steps of its own if need be."""
     while jobs := [task for task in worker.tasks.values() if not task.done()]:
         await asyncio.wait(jobs)
+    await fleet.idle.wait()  # arq does not know of canaries, nor of what is drained while the server is full
     if worker.main_task is not None:
         worker.main_task.cancel()
 

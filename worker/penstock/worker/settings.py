@@ -20,9 +20,18 @@ _AT_LEAST_ONE = (
     "stream_timeout_ms",
     "stream_open_max",
     "tombstone_days",
+    "probe_cap_ms",
+    "breaker_window",
 )
 
-_NOT_NEGATIVE = ("index_every_ms", "upkeep_every_s", "retain_messages_days", "retain_logs_days", "retain_tasks_days")
+_NOT_NEGATIVE = (
+    "index_every_ms",
+    "upkeep_every_s",
+    "retain_messages_days",
+    "retain_logs_days",
+    "retain_tasks_days",
+    "breaker_run",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +79,23 @@ class WorkerConfig:
     """How often arq looks for jobs. An idle record waits half of it on average; 10 costs more CPU."""
 
     backoff_base_ms: int = 200
-    """Wait after a store's first failure; doubles with every further one."""
+    """Wait after the first failure of a partition alone; doubles with every further one."""
 
     backoff_cap_ms: int = 30_000
-    """Longest wait between two tries."""
+    """Longest wait between two tries of such a partition."""
+
+    probe_cap_ms: int = 2_000
+    """Longest wait between two probes of a store that is away; the first comes after 100 ms. Its lane pauses until one
+    succeeds."""
+
+    breaker_run: int = 250
+    """So many records in a row that are refused halt their lane until `penstock lanes resume`. 0: never."""
+
+    breaker_ratio: float = 0.5
+    """A larger part than this of the last `breaker_window` records, refused, halts the lane as well. 0: never."""
+
+    breaker_window: int = 1_000
+    """How many records `breaker_ratio` looks at. Each worker counts what it drains itself."""
 
     stream_policy: Literal["complete_only", "snapshots", "all_chunks"] = "complete_only"
     """What is stored of a stream while it is open: nothing, its text so far, or each chunk as well."""
@@ -137,6 +159,8 @@ class WorkerConfig:
                 f"drain_linger_ms ({self.drain_linger_ms}) must be below lease_ms ({self.lease_ms}), "
                 f"or a lease ends while its owner waits"
             )
+        if not 0 <= self.breaker_ratio <= 1:
+            raise InvalidSetting(f"breaker_ratio is {self.breaker_ratio}; 0 to 1 is needed")
         if self.backoff_base_ms > self.backoff_cap_ms:
             raise InvalidSetting(
                 f"backoff_base_ms ({self.backoff_base_ms}) must not be above backoff_cap_ms ({self.backoff_cap_ms})"

@@ -34,6 +34,9 @@ class Sifted:
     skipped: list[Record] = field(default_factory=list)
     failed: list[Refused] = field(default_factory=list)
 
+    def __len__(self) -> int:
+        return len(self.records) + len(self.skipped) + len(self.failed)
+
 
 class Sieve:
     """The strategy of one worker. A worker whose strategy has nothing to do has None in its place."""

@@ -17,6 +17,7 @@ from penstock.stores.registry import sql_store, vector_store
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.worker.fleet import Fleet
+from penstock.worker.lanes import Lanes
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.sifting import Sieve
 from penstock.worker.steps import Reached, go_on
@@ -89,6 +90,7 @@ class Site:
     stores: Stores
     fleet: Fleet
     sieve: Sieve | None = field(init=False)
+    lanes: Lanes = field(init=False)
     now_ms: Callable[[], int] = wall_clock_ms
     rng: random.Random = field(default_factory=random.Random)
     reached: Reached = go_on
@@ -97,6 +99,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.sieve = Sieve.of(self.config)
+        self.lanes = Lanes(self.config, self.queue, self.fleet.worker_id, self.rng, self.now_ms)
 
     def fence(self, partition: Partition, epoch: int) -> Fence:
         """What the store checks before it takes this owner's writes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from penstock.wire.keys import Partition
+from penstock.wire.records import LANES
 from penstock.worker.site import Site
 
 IsQueued = Callable[[Partition, int], Awaitable[bool]]
@@ -15,10 +16,13 @@ IsQueued = Callable[[Partition, int], Awaitable[bool]]
 
 
 async def forgotten(site: Site, is_queued: IsQueued) -> list[tuple[Partition, int]]:
-    """Partitions to ring, with their new generations. A drain that waits out a back-off is left alone."""
+    """Partitions to ring, with their new generations. A drain that waits out a back-off is left alone, and so is a
+    lane that is halted."""
     silent_since = site.now_ms() - site.config.stream_timeout_ms
+    open_lanes = {lane for lane in LANES if await site.lanes.halted(lane) is None}
+    partitions = [where for where in site.queue.all_partitions() if where.lane in open_lanes]
     found = []
-    for partition, generation in await site.queue.needing(site.queue.all_partitions(), silent_since):
+    for partition, generation in await site.queue.needing(partitions, silent_since):
         if generation and await is_queued(partition, generation):
             continue
         fresh = await site.queue.rearm(partition, generation)
