@@ -59,6 +59,13 @@ real-data: $(VENV)/dev.stamp ## Send FILE=conversations.jsonl.gz through and com
 	@test -n "$(FILE)" || { echo "say which: make real-data FILE=conversations.jsonl.gz" >&2; exit 2; }
 	@$(BIN)/python -m tests.real_data $(FILE)
 
+SECONDS ?= 60
+SEED ?= 7
+
+.PHONY: chaos
+chaos: $(VENV)/dev.stamp ## Run producers and workers under random faults, SECONDS=60 SEED=7, and check everything
+	@$(BIN)/python -m penstock.testing.chaos --seconds $(SECONDS) --seed $(SEED) $(ARGS)
+
 # -- make and unmake ----------------------------------------------------------------------------
 
 .PHONY: build

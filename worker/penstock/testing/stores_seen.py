@@ -102,7 +102,6 @@ async def _postgres_rows(url: str) -> Found:
     import asyncpg  # noqa: PLC0415 - an extra
 
     asked = statements("postgres")
-    del asked["other_sessions"]
     connection = await asyncpg.connect(driver_url(url), statement_cache_size=0)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):

@@ -100,7 +100,12 @@ class System:
         return Producer.from_env(self.environment)
 
     def start_worker(
-        self, *, die_at: Sequence[str] = (), pause_at: Sequence[str] = (), clock: str | None = None
+        self,
+        *,
+        die_at: Sequence[str] = (),
+        pause_at: Sequence[str] = (),
+        clock: str | None = None,
+        redis_url: str | None = None,
     ) -> Process:
         """Start a worker, `penstock worker`, or one that is told when to fail.
 
@@ -109,13 +114,21 @@ class System:
             pause_at: Stop itself at a step and be woken: `before-store:4` after four seconds, `before-store:4:3` at
                 the third time.
             clock: Be wrong about the time by so many seconds: `-3600`, or `-3600:5` after five seconds.
+            redis_url: Another way to the queue server, such as a proxy's.
         """
         options = [*_options("--die-at", die_at), *_options("--pause-at", pause_at), *_options("--clock", [clock])]
         command = ["penstock.testing.worker", *options] if options else ["penstock.cli", "worker"]
-        return self._start(command, self.workers, "worker")
+        return self._start(command, self.workers, "worker", redis_url)
 
     def start_agent(
-        self, *, seed: int = 0, seconds: float = 10, rate: float = 500, poison: float = 0, clock: str | None = None
+        self,
+        *,
+        seed: int = 0,
+        seconds: float = 10,
+        rate: float = 500,
+        poison: float = 0,
+        clock: str | None = None,
+        redis_url: str | None = None,
     ) -> Process:
         """Start a process that hands over records of every kind, with a ledger in the folder.
 
@@ -125,20 +138,31 @@ class System:
             rate: Calls a second.
             poison: The share of messages whose content begins with `poison`, for a store that refuses those.
             clock: As for `start_worker`.
+            redis_url: As for `start_worker`.
         """
         name = f"agent-{len(self.agents)}"
         given = {"--name": name, "--ledger": self.folder / f"{name}.ledger", "--seed": seed, "--seconds": seconds}
         options = [f"{option}={value}" for option, value in {**given, "--rate": rate, "--poison": poison}.items()]
         command = ["penstock.testing.agent", *options, *_options("--clock", [clock])]
-        return self._start(command, self.agents, "agent")
+        return self._start(command, self.agents, "agent", redis_url)
 
-    def _start(self, command: Sequence[str], kin: list[Process], name: str) -> Process:
+    def _start(self, command: Sequence[str], kin: list[Process], name: str, redis_url: str | None) -> Process:
+        environment = {**self.environment, **({"PENSTOCK_REDIS_URL": redis_url} if redis_url else {})}
         with (self.folder / f"{name}-{len(kin)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [sys.executable, "-m", *command], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         kin.append(process)
         return process
+
+    def run(self, *command: str) -> bytes:
+        """The output of a `penstock` command.
+
+        Raises:
+            subprocess.CalledProcessError: It failed.
+        """
+        argv = [sys.executable, "-m", "penstock.cli", *command]
+        return subprocess.run(argv, env=self.environment, check=True, capture_output=True).stdout
 
     def stop(self) -> None:
         """End every process, in peace where it can."""

@@ -16,7 +16,3 @@ SELECT replace(id::text, '-', '') AS id, event, message FROM logs;
 
 -- name: key_values
 SELECT namespace, key, value::text AS value FROM key_values WHERE deleted_at IS NULL;
-
--- name: other_sessions
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
