@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, Commit, Counts, Entry, Lease, StreamChange
+from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, PARK, Commit, Counts, Entry, Lease, StreamChange
 from penstock.wire.ids import format_id
 from penstock.wire.queue import Queue
 from tests.system.queue_support import WHERE, Sender, everything, expire, letter, meta, owned, settling
@@ -122,14 +122,14 @@ async def test_next_commit_with_its_own_token_is_applied(queue: Queue) -> None:
 async def test_settled_id_is_the_last_of_the_prefix(queue: Queue) -> None:
     await Sender(queue).push(1, 1)
     entries = await queue.read(WHERE, 10)
-    assert await queue.settled({WHERE: []}) == {WHERE: ("0-0", {})}
+    assert (await queue.settled({WHERE: []}))[WHERE].upto == "0-0"
 
     lease = await owned(queue)
     await queue.commit(settling(lease, entries[:1]))
-    assert await queue.settled({WHERE: []}) == {WHERE: (entries[0].id, {})}
+    assert (await queue.settled({WHERE: []}))[WHERE].upto == entries[0].id
 
     await queue.commit(settling(lease, [], streams=[StreamChange(STREAM, FORGET)]))
-    assert await queue.settled({WHERE: []}) == {WHERE: (entries[0].id, {})}
+    assert (await queue.settled({WHERE: []}))[WHERE].upto == entries[0].id
 
 
 def test_commit_that_does_not_add_up_is_never_sent() -> None:
@@ -190,13 +190,36 @@ async def test_idle_streams_are_those_without_news_and_the_idlest_beyond_the_lim
     streams = [bytes([number]) * 16 for number in range(3)]
     changes = [StreamChange(stream, APPEND, [b"x"]) for stream in streams]
     await queue.commit(settling(lease, await queue.read(WHERE, 10), buffered=3, streams=changes))
-    names = [format_id(stream) for stream in streams]
-    await queue.client.zadd(queue.keys.open(WHERE), {name: 100 * at for at, name in enumerate(names, 1)})
+    scores = {format_id(stream): 100 * at for at, stream in enumerate(streams, 1)}
+    await queue.client.zadd(queue.keys.open(WHERE), scores)
 
-    assert await queue.idle_streams(WHERE, 0, keep=3, limit=10) == []
-    assert await queue.idle_streams(WHERE, 150, keep=3, limit=10) == names[:1]
-    assert await queue.idle_streams(WHERE, 0, keep=1, limit=10) == names[:2]
-    assert await queue.idle_streams(WHERE, 300, keep=0, limit=2) == names[:2]
+    assert await queue.due_streams(WHERE, 0, 0, keep=3, limit=10) == ([], [], False)
+    assert await queue.due_streams(WHERE, 150, 0, keep=3, limit=10) == (streams[:1], [], False)
+    assert await queue.due_streams(WHERE, 0, 0, keep=1, limit=10) == (streams[:2], [], False)
+    assert await queue.due_streams(WHERE, 300, 0, keep=0, limit=2) == (streams[:2], [], True)
+
+
+async def test_a_stuck_stream_counts_no_more_as_open_until_it_has_news(queue: Queue) -> None:
+    await Sender(queue).push(1)
+    await Sender(queue, producer_id="late").push(1)
+    lease = await owned(queue)
+    first, second = await queue.read(WHERE, 10)
+    await queue.commit(settling(lease, [first], buffered=1, streams=[StreamChange(STREAM, APPEND_ENDED, [b"b"])]))
+
+    await queue.commit(settling(lease, [], streams=[StreamChange(STREAM, PARK)]))
+    assert await queue.due_streams(WHERE, 2**60, 0, keep=1, limit=10) == ([], [], False)
+    assert await queue.due_streams(WHERE, 0, 2**60, keep=1, limit=10) == ([], [STREAM], False)
+    assert await queue.due_streams(WHERE, 0, 0, keep=0, limit=10) == ([], [STREAM], False)
+    assert await queue.stream_states(WHERE, [STREAM]) == {STREAM: (True, True)}
+    assert ((await counts(queue)).open_streams, (await counts(queue)).balanced) == (1, True)
+
+    await queue.commit(settling(lease, [second], buffered=1, streams=[StreamChange(STREAM, APPEND, [b"a"])]))
+    assert await queue.due_streams(WHERE, 0, 0, keep=0, limit=10) == ([STREAM], [], False)
+    assert await queue.stream_chunks(WHERE, [STREAM]) == {STREAM: [b"b", b"a"]}
+
+    await queue.commit(settling(lease, [], streams=[StreamChange(STREAM, PARK)]))
+    await queue.commit(settling(lease, [], stored=2, buffered=-2, streams=[StreamChange(STREAM, FORGET)]))
+    assert not await queue.client.exists(queue.keys.stuck(WHERE), queue.keys.open(WHERE), queue.keys.gaps(WHERE))
 
 
 async def test_silent_stream_needs_a_drain_though_the_log_is_empty(queue: Queue) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from penstock.wire.entries import Counts, DeadEntry
+import pytest
+
+from penstock.wire.entries import APPEND_ENDED, FORGET, Counts, DeadEntry, Entry, StreamChange
 from penstock.wire.frames import Frame
+from penstock.wire.ids import format_id
+from penstock.wire.inquiry import Buried, Inquiry, trace_of
 from penstock.wire.queue import Queue
 from tests.system.queue_support import WHERE, Sender, letter, meta, owned, settling
 
@@ -45,9 +50,11 @@ async def test_letters_are_listed_in_pages(queue: Queue) -> None:
 async def test_who_waits_learns_which_of_its_records_are_dead_and_why(queue: Queue) -> None:
     await bury(queue, "id-1", "id-2")
 
-    _, dead = (await queue.settled({WHERE: ["id-2", "id-9", "id-1"]}))[WHERE]
+    asked = [Inquiry(record_id, "1-0") for record_id in ("id-2", "id-9", "id-1")]
+    answer = (await queue.settled({WHERE: asked}))[WHERE]
 
-    assert dead == {"id-2": {"reason": "id-2"}, "id-1": {"reason": "id-1"}}
+    assert answer.buried == {0: Buried("id-2", {"reason": "id-2"}), 2: Buried("id-1", {"reason": "id-1"})}
+    assert not answer.held
 
 
 async def test_letter_that_stands_for_many_counts_for_many(queue: Queue) -> None:
@@ -70,7 +77,7 @@ async def test_replayed_letter_is_pending_again_and_rings(queue: Queue) -> None:
     assert [one.frame for one in await queue.read(WHERE, 10)] == [b"again"]
     seen = await counts(queue)
     assert (seen.accepted, seen.pending, seen.dead, seen.balanced) == (1, 1, 0, True)
-    assert (await queue.settled({WHERE: ["id-1"]}))[WHERE][1] == {}
+    assert (await queue.settled({WHERE: [Inquiry("id-1", "1-0")]}))[WHERE].buried == {}
 
 
 async def test_replay_into_an_armed_partition_rings_nobody(queue: Queue) -> None:
@@ -111,4 +118,121 @@ async def test_record_that_died_twice_is_still_found_when_its_first_letter_goes(
     assert await queue.purge(first)
 
     assert await queue.dead_letter("same") == second
-    assert (await queue.settled({WHERE: ["same"]}))[WHERE][1] == {"same": {"reason": "same"}}
+    answer = (await queue.settled({WHERE: [Inquiry("same", "1-0")]}))[WHERE]
+    assert answer.buried == {0: Buried("same", {"reason": "same"})}
+
+
+# -- what receipts learn ------------------------------------------------------------------------
+
+
+async def pushed(queue: Queue, producer_id: str) -> Entry:
+    await Sender(queue, producer_id=producer_id).push(1)
+    return (await queue.read(WHERE, 10))[-1]
+
+
+async def settle(queue: Queue, dead: str = "", trace: str = "", replayed: Sequence[str] = ()) -> None:
+    """Settle the whole log: as stored, or its one record as the letter *dead*."""
+    lease = await owned(queue)
+    letters = [letter(dead)] if dead else []
+    traces = [trace] if trace else []
+    entries = await queue.read(WHERE, 10)
+    commit = settling(lease, entries, dead=len(letters), letters=letters, traces=traces, replayed=replayed)
+    assert await queue.commit(commit)
+    await queue.release(lease)
+
+
+async def outcome(queue: Queue, *inquiries: Inquiry) -> list[str]:
+    answer = (await queue.settled({WHERE: inquiries}))[WHERE]
+    buried = {number: one.letter_id for number, one in answer.buried.items()}
+    return [buried.get(number, "held" if number in answer.held else "stored") for number in range(len(inquiries))]
+
+
+async def test_a_letter_is_of_the_call_that_it_came_from_and_not_of_others_with_its_id(queue: Queue) -> None:
+    """Sent, sent again, and a third time; the middle one is refused."""
+    places = []
+    for number, dead in enumerate(["", "same", ""]):
+        entry = await pushed(queue, f"p{number}")
+        places.append(entry.id)
+        await settle(queue, dead, trace_of(entry.id, "same") if dead else "")
+
+    assert await outcome(queue, *(Inquiry("same", place) for place in places)) == ["stored", "same", "stored"]
+
+
+async def test_two_letters_of_one_id_are_both_known(queue: Queue) -> None:
+    inquiries = []
+    for number in range(2):
+        entry = await pushed(queue, f"p{number}")
+        inquiries.append(Inquiry("same", entry.id))
+        await settle(queue, "same", inquiries[-1].trace)
+
+    assert await outcome(queue, *inquiries) == ["same", "same"]
+
+
+async def test_all_that_a_damaged_entry_held_is_dead_and_what_lay_beside_it_is_not(queue: Queue) -> None:
+    await Sender(queue).push(1, 2, 1)
+    before, damaged, after = await queue.read(WHERE, 10)
+    lease = await owned(queue)
+    traces = [trace_of(damaged.id)]
+    letters = [letter("frame", 2)]
+    await queue.commit(settling(lease, [before, damaged, after], dead=2, letters=letters, traces=traces))
+
+    asked = [Inquiry("a", before.id), Inquiry("b", damaged.id), Inquiry("c", damaged.id), Inquiry("d", after.id)]
+    assert await outcome(queue, *asked) == ["stored", "frame", "frame", "stored"]
+
+
+@pytest.mark.parametrize("end", ["stored", "same", "purged"])
+async def test_a_replayed_record_is_held_until_its_end_is_known(queue: Queue, end: str) -> None:
+    first = await pushed(queue, "p")
+    inquiry = Inquiry("same", first.id)
+    await settle(queue, "same", inquiry.trace)
+    (entry,) = await queue.dead_letters(WHERE, 10)
+    if end == "purged":
+        assert await queue.purge(entry)
+    else:
+        await queue.replay(entry, FRAME)
+        assert await outcome(queue, inquiry) == ["held"]
+        (again,) = await queue.read(WHERE, 10)
+        assert again.trace == inquiry.trace
+        await settle(queue, end if end == "same" else "", again.trace, replayed=[again.trace])
+
+    assert await outcome(queue, inquiry) == ["same" if end == "same" else "stored"]
+    indexed = await queue.client.hlen(queue.keys.dead_index(WHERE))
+    assert indexed == (2 if end == "same" else 0)
+
+
+async def test_a_replay_that_an_older_worker_settled_holds_nobody_for_ever(queue: Queue) -> None:
+    first = await pushed(queue, "p")
+    inquiry = Inquiry("same", first.id)
+    await settle(queue, "same", inquiry.trace)
+    (entry,) = await queue.dead_letters(WHERE, 10)
+    await queue.replay(entry, FRAME)
+
+    await settle(queue)  # names no replayed trace
+
+    assert await outcome(queue, inquiry) == ["stored"]
+
+
+async def test_a_letter_by_an_older_worker_is_of_no_record_that_came_after_it(queue: Queue) -> None:
+    first = await pushed(queue, "p1")
+    await settle(queue, "same")
+    await asyncio.sleep(0.002)  # the letter's own millisecond is over
+    second = await pushed(queue, "p2")
+    await settle(queue)
+
+    assert await outcome(queue, Inquiry("same", first.id), Inquiry("same", second.id)) == ["same", "stored"]
+
+
+async def test_a_stream_that_ended_with_a_gap_is_held_until_it_is_settled(queue: Queue) -> None:
+    stream, end = bytes(16), await pushed(queue, "p")
+    inquiry = Inquiry(format_id(stream), end.id, 1_000)
+    lease = await owned(queue)
+    changes = [StreamChange(stream, APPEND_ENDED, [b"x"])]
+    await queue.commit(settling(lease, [end], buffered=1, streams=changes))
+    assert await outcome(queue, inquiry) == ["held"]
+
+    changes = [StreamChange(stream, FORGET)]
+    letters = [letter("stream")]
+    done = settling(lease, [], buffered=-1, dead=1, stored=0, letters=letters, traces=[inquiry.trace], streams=changes)
+    await queue.commit(done)
+
+    assert await outcome(queue, inquiry, inquiry._replace(opened_us=2_000)) == ["stream", "stored"]

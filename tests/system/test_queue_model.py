@@ -23,6 +23,7 @@ from penstock.wire.entries import (
     APPEND,
     APPEND_ENDED,
     FORGET,
+    PARK,
     Commit,
     Counts,
     Holder,
@@ -33,7 +34,7 @@ from penstock.wire.entries import (
 )
 from penstock.wire.errors import QueueFull
 from penstock.wire.frames import Frame
-from penstock.wire.ids import format_id
+from penstock.wire.inquiry import Inquiry, trace_of
 from penstock.wire.marks import Mark
 from penstock.wire.queue import WALKED_ENTRIES, Queue
 from tests.system.queue_support import TTL_MS, WHERE, Sender, expire, mark, meta, settling
@@ -72,6 +73,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.done = "0-0"
         self.open: dict[bytes, list[bytes]] = {}
         self.gaps: set[bytes] = set()
+        self.stuck: set[bytes] = set()
+        self.buried: list[Inquiry] = []
+        """Of each letter, what its receipt asks."""
+        self.replayed: dict[str, Inquiry] = {}
+        """Of each replayed letter in the log."""
         self.markers: dict[str, tuple[int, bool]] = {}
         """For each key the stamp of its last write, and whether it is held."""
         self.claimer = Sender(self.queue, producer_id="claims", cap=CAP)
@@ -126,6 +132,10 @@ class QueueMachine(RuleBasedStateMachine):
         entries = self.run(self.queue.read(WHERE, 100, after=self.log[-1][0] if self.log else "0-0"))
         assert [entry.records for entry in entries] == sizes
         assert pushed == Pushed(wanted, entries[-1].id)
+        milliseconds, number = _order(pushed.entry_id)
+        assert [_order(entry.id) for entry in reversed(entries)] == [
+            (milliseconds, number - n) for n in range(len(sizes))
+        ]
         self.log += [(entry.id, entry.records) for entry in entries]
         self.accepted += sum(sizes)
         self.last[name] = (tuple(sizes), pushed.entry_id)
@@ -231,7 +241,9 @@ class QueueMachine(RuleBasedStateMachine):
         records = sum(entry.records for entry in entries)
         dead = data.draw(st.integers(0, records))
         stream = data.draw(st.sampled_from(STREAMS))
-        commit = data.draw(st.sampled_from([self.storing, self.buffering]))(lease, entries, records, dead, stream)
+        commit = data.draw(st.sampled_from([self.storing, self.buffering, self.parking]))(
+            lease, entries, records, dead, stream
+        )
         if self.run(self.queue.commit(commit)) is not (lease == self.owner):
             raise AssertionError("the lease decides whether a commit counts")
         if lease == self.owner:
@@ -239,7 +251,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def storing(self, lease: Lease, entries: list[Any], records: int, dead: int, stream: bytes) -> Commit:
         held = len(self.open.get(stream, ()))
-        letters = [Letter(entries[0].id, dead, b"r", b"\x80")] if dead else []
+        letters = [Letter("r", dead, b"r", b"\x80")] if dead else []
         return settling(
             lease,
             entries,
@@ -247,13 +259,20 @@ class QueueMachine(RuleBasedStateMachine):
             dead=dead,
             buffered=-held,
             letters=letters,
+            traces=[entry.trace or trace_of(entry.id, "r") for entry in entries[: len(letters)]],
+            replayed=[entry.trace for entry in entries if entry.trace],
             streams=[StreamChange(stream, FORGET)],
         )
 
     def buffering(self, lease: Lease, entries: list[Any], records: int, dead: int, stream: bytes) -> Commit:
         op = APPEND_ENDED if dead else APPEND
         changes = [StreamChange(stream, op, [b"%d" % at for at in range(records)])]
-        return settling(lease, entries, buffered=records, streams=changes)
+        replayed = [entry.trace for entry in entries if entry.trace]
+        return settling(lease, entries, buffered=records, streams=changes, replayed=replayed)
+
+    def parking(self, lease: Lease, _entries: list[Any], _records: int, _dead: int, stream: bytes) -> Commit:
+        op = PARK if stream in self.open else FORGET
+        return settling(lease, [], streams=[StreamChange(stream, op)])
 
     def apply(self, commit: Commit) -> None:
         if commit.last_id:
@@ -263,11 +282,18 @@ class QueueMachine(RuleBasedStateMachine):
         self.stall = self.fails = 0
         self.stored += commit.stored
         self.letters += [letter.records for letter in commit.letters]
+        self.buried += [Inquiry("r", trace.partition(":")[0]) for trace in commit.traces]
+        self.replayed = {at: one for at, one in self.replayed.items() if any(at == entry for entry, _ in self.log)}
         for change in commit.streams:
             if change.op == FORGET:
                 self.open.pop(change.stream_id, None)
                 self.gaps.discard(change.stream_id)
+                self.stuck.discard(change.stream_id)
                 continue
+            if change.op == PARK:
+                self.stuck.add(change.stream_id)
+                continue
+            self.stuck.discard(change.stream_id)
             self.open.setdefault(change.stream_id, []).extend(change.chunks)
             if change.op == APPEND_ENDED:
                 self.gaps.add(change.stream_id)
@@ -294,13 +320,14 @@ class QueueMachine(RuleBasedStateMachine):
     def replay_or_purge_a_letter(self, data: st.DataObject, again: bool) -> None:
         at = data.draw(st.integers(0, len(self.letters) - 1))
         entry = self.run(self.queue.dead_letters(WHERE, 100))[at]
-        records = self.letters.pop(at)
+        records, inquiry = self.letters.pop(at), self.buried.pop(at)
         if not again:
             assert self.run(self.queue.purge(entry))
             self.purged += records
             return
         assert self.run(self.queue.replay(entry, Frame(b"again", records))) == (True, self.ring())
         self.log.append((self.run(self.queue.read(WHERE, 100))[-1].id, records))
+        self.replayed[self.log[-1][0]] = inquiry
 
     # -- what always holds ----------------------------------------------------------------------
 
@@ -308,7 +335,14 @@ class QueueMachine(RuleBasedStateMachine):
     def the_log_is_the_models(self) -> None:
         entries = self.run(self.queue.read(WHERE, 100))
         assert [(entry.id, entry.records) for entry in entries] == self.log
-        assert self.run(self.queue.settled({WHERE: []})) == {WHERE: (self.done, {})}
+
+    @invariant()
+    def receipts_learn_what_is_dead_and_what_is_on_its_way_again(self) -> None:
+        asked = [*self.buried, *self.replayed.values(), Inquiry("r", "1-0")]
+        answer = self.run(self.queue.settled({WHERE: asked}))[WHERE]
+        assert answer.upto == self.done
+        assert set(answer.buried) == set(range(len(self.buried)))
+        assert answer.held == set(range(len(self.buried), len(asked) - 1))
 
     @invariant()
     def the_counts_are_the_models_and_add_up(self) -> None:
@@ -342,8 +376,9 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.run(self.queue.stream_states(WHERE, STREAMS)) == {
             one: (one in self.open, one in self.gaps) for one in STREAMS
         }
-        names = self.run(self.queue.idle_streams(WHERE, 0, keep=0, limit=10))
-        assert sorted(names) == sorted(map(format_id, self.open))
+        due = self.run(self.queue.due_streams(WHERE, 0, 0, keep=0, limit=10))
+        assert sorted(due.silent) == sorted(set(self.open) - self.stuck)
+        assert sorted(due.stuck) == sorted(self.stuck)
 
     @invariant()
     def waiting_records_are_armed(self) -> None:

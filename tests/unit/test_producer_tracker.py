@@ -9,32 +9,41 @@ import pytest
 
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.receipt import Placed
-from penstock.producer.tracker import Envelope, Tracker
+from penstock.producer.tracker import Tracker
 from penstock.wire.errors import QueueUnavailable
+from penstock.wire.inquiry import Answer, Buried, Inquiry
 from penstock.wire.keys import Partition
 from penstock.wire.tasks import end_task
 
 A, B = Partition("messages", 0), Partition("logs", 1)
 
 
+BAD = Buried("letter", {"reason": "no"})
+
+
 class FakeSettled:
-    """Answers with what `done` and `dead` hold; each poll sets `asked`."""
+    """Answers with what `done`, `dead` and `held` say; each poll sets `asked`."""
 
     def __init__(self) -> None:
         self.done: dict[Partition, str] = {}
-        self.dead: dict[str, Envelope] = {}
+        self.dead: dict[str, Buried] = {}
+        self.held: set[str] = set()
         self.polls: list[dict[Partition, list[str]]] = []
         self.errors: list[Exception] = []
         self.asked = asyncio.Event()
 
-    async def settled(
-        self, wanted: Mapping[Partition, Sequence[str]]
-    ) -> Mapping[Partition, tuple[str, Mapping[str, Envelope]]]:
-        self.polls.append({where: list(ids) for where, ids in wanted.items()})
+    async def settled(self, wanted: Mapping[Partition, Sequence[Inquiry]]) -> Mapping[Partition, Answer]:
+        self.polls.append({where: [one.record_id for one in inquiries] for where, inquiries in wanted.items()})
         self.asked.set()
         if self.errors:
             raise self.errors.pop()
-        return {where: (self.done.get(where, "0-0"), self.dead) for where in wanted}
+        return {where: self._answer(where, inquiries) for where, inquiries in wanted.items()}
+
+    def _answer(self, where: Partition, inquiries: Sequence[Inquiry]) -> Answer:
+        ids = [one.record_id for one in inquiries]
+        buried = {number: self.dead[one] for number, one in enumerate(ids) if one in self.dead}
+        held = frozenset(number for number, one in enumerate(ids) if one in self.held)
+        return Answer(self.done.get(where, "0-0"), buried, held)
 
     async def next_poll(self) -> None:
         self.asked.clear()
@@ -61,12 +70,50 @@ async def test_a_wait_ends_when_its_place_is_settled_and_not_before() -> None:
 
 async def test_a_dead_record_gets_its_envelope_and_its_neighbour_none() -> None:
     queue = FakeSettled()
-    queue.done, queue.dead = {A: "5-0"}, {"bad": {"reason": "no"}}
+    queue.done, queue.dead = {A: "5-0"}, {"bad": BAD}
     tracker = Tracker(queue)
 
     found = await asyncio.gather(tracker.settled(at("5-0"), "bad"), tracker.settled(at("5-0"), "good"))
 
-    assert list(found) == [{"reason": "no"}, None]
+    assert list(found) == [BAD, None]
+
+
+async def test_what_is_held_back_is_waited_for_after_its_place_was_settled() -> None:
+    queue = FakeSettled()
+    queue.done, queue.held = {A: "9-0"}, {"with a gap"}
+    tracker = Tracker(queue)
+    wait = asyncio.create_task(tracker.settled(at("5-0"), "with a gap"))
+    await tracker.settled(at("5-0"), "whole")
+    await queue.next_poll()
+
+    assert not wait.done()
+    queue.held.clear()
+    assert await wait is None
+
+
+async def test_those_held_back_do_not_stand_before_the_others() -> None:
+    queue = FakeSettled()
+    queue.done, queue.held = {A: "9-0"}, {f"held {n}" for n in range(300)}
+    tracker = Tracker(queue)
+    waits = [asyncio.create_task(tracker.settled(at("1-0"), name)) for name in queue.held]
+
+    assert await asyncio.wait_for(tracker.settled(at("5-0"), "free"), 5) is None
+
+    assert not any(wait.done() for wait in waits)
+    await tracker.close()
+    await asyncio.wait(waits)
+    assert {type(wait.exception()) for wait in waits} == {ProducerClosed}
+
+
+async def test_a_wait_for_a_place_alone_asks_for_no_record() -> None:
+    queue = FakeSettled()
+    queue.done, queue.dead = {A: "5-0"}, {"bad": BAD}
+    tracker = Tracker(queue)
+
+    found = await asyncio.gather(tracker.settled(at("4-0"), None), tracker.settled(at("5-0"), "bad"))
+
+    assert list(found) == [None, BAD]
+    assert queue.polls == [{A: ["bad"]}]
 
 
 async def test_all_who_wait_share_one_poll_and_none_is_made_for_nobody() -> None:

@@ -33,12 +33,15 @@ class RecordDropped(ProducerError):
 class DeadLettered(ProducerError):
     """The store refused the record for good. It waits in the dead letters, where it can be replayed."""
 
-    def __init__(self, record_id: str, kind: str, reason: str) -> None:
+    def __init__(self, record_id: str, kind: str, reason: str, letter_id: str = "") -> None:
+        letter_id = letter_id or record_id
         super().__init__(
             f"record {record_id} is a dead letter ({kind}): {reason}; "
-            f"mend the cause, then: penstock dlq replay {record_id}"
+            f"mend the cause, then: penstock dlq replay {letter_id}"
         )
         self.id = record_id
+        self.letter_id = letter_id
+        """What it is replayed by: the record's id, unless it lies in something larger, as a frame that is damaged."""
         self.kind = kind
         """The error's kind, for example `rejected`."""
         self.reason = reason

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from penstock.producer.receipt import Entry, Placed
-from penstock.wire.entries import Push
+from penstock.wire.entries import Push, position
 from penstock.wire.frames import frames_of
 from penstock.wire.keys import Partition
 from penstock.wire.marks import marks_of
@@ -28,6 +28,14 @@ class Batch(NamedTuple):
     entries: Sequence[Entry]
     size: int
     """Bytes that the entries count for in the buffer."""
+
+    def places(self, last_id: str) -> Iterator[tuple[str, Sequence[Entry]]]:
+        """The log entry of each frame and what it carries. Those of one push follow one another, up to *last_id*."""
+        milliseconds, number = position(last_id)
+        done = 0
+        for at, frame in enumerate(self.push.frames, number + 1 - len(self.push.frames)):
+            yield f"{milliseconds}-{at}", self.entries[done : done + frame.records]
+            done += frame.records
 
 
 class Line:

@@ -94,11 +94,12 @@ class Outbox:
         """See `Receipt.stored`."""
         try:
             async with _deadline(timeout_s, lambda: NotStored(self._known(ticket))):
-                envelope = await self._tracker.settled(await _placed(ticket), ticket.id)
+                buried = await self._tracker.settled(await _placed(ticket), ticket.id)
         except ProducerClosed as exc:
             raise NotStored(f"{self._known(ticket)} ({exc})") from exc
-        if envelope is not None:
-            raise DeadLettered(ticket.id, str(envelope.get("kind")), str(envelope.get("reason")))
+        if buried is not None:
+            kind, reason = (str(buried.envelope.get(name)) for name in ("kind", "reason"))
+            raise DeadLettered(ticket.id, kind, reason, buried.letter_id)
 
     def _known(self, ticket: Ticket) -> str:
         if isinstance(ticket.fate, Placed):

@@ -16,9 +16,11 @@ class Placed(NamedTuple):
 
     partition: Partition
     entry_id: str
-    """The last entry of the push that carried the record."""
+    """The entry that holds the record."""
     at_us: int
     """When the queue's answer came, by this process's clock."""
+    opened_us: int = 0
+    """Of a stream: when it was opened. 0 for all else."""
 
 
 class Entry:

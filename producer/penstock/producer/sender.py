@@ -227,8 +227,10 @@ class Sender:
         placed = Placed(line.partition, pushed.entry_id, wall_clock_us())
         line.batch, line.failures, line.last, line.refusal = None, 0, placed, None
         line.news.set()
-        for entry in batch.entries:
-            entry.settle(placed)
+        for at, entries in batch.places(pushed.entry_id):
+            there = placed._replace(entry_id=at)
+            for entry in entries:
+                entry.settle(there)
         self._buffer.release(len(batch.entries), batch.size)
 
     # -- what goes wrong ------------------------------------------------------------------------

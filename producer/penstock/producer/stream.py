@@ -85,7 +85,7 @@ class Run(Entry):
         """See `Entry.settle`."""
         super().settle(fate)
         if self.receipt is not None and self.receipt.fate is None:
-            self.receipt.settle(fate)
+            self.receipt.settle(fate._replace(opened_us=self.head.created_at_us) if isinstance(fate, Placed) else fate)
 
 
 class StreamWriter(Generic[R]):

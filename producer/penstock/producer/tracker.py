@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Protocol
 
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Placed
 from penstock.wire.entries import position
 from penstock.wire.errors import PenstockError
+from penstock.wire.inquiry import Answer, Buried, Inquiry
 from penstock.wire.keys import Partition
 from penstock.wire.tasks import end_task
 
@@ -20,27 +23,25 @@ FIRST_POLL_S, LONGEST_POLL_S = 0.003, 0.05
 """The poll slows down by half again each time that nothing has changed."""
 
 _ASKED_AT_ONCE = 256
-"""Records of one partition looked up in the dead letters by one call."""
-
-Envelope = dict[str, Any]
-"""What a worker wrote beside a dead letter."""
+"""Records of one partition asked for by one call."""
 
 
 class Settled(Protocol):
     """What the tracker needs of the queue."""
 
-    async def settled(
-        self, wanted: Mapping[Partition, Sequence[str]]
-    ) -> Mapping[Partition, tuple[str, Mapping[str, Envelope]]]:
+    async def settled(self, wanted: Mapping[Partition, Sequence[Inquiry]]) -> Mapping[Partition, Answer]:
         """See `Queue.settled`."""
         ...
 
 
-class _Wait(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Wait:
     place: tuple[int, int]
-    number: int
-    record_id: str | None
-    future: asyncio.Future[Envelope | None]
+    inquiry: Inquiry | None
+    """None where nothing but the place counts."""
+    future: asyncio.Future[Buried | None]
+    turn: int = 0
+    """How often the answer was that it is held back. Others are asked for before it."""
 
 
 class Tracker:
@@ -49,22 +50,23 @@ class Tracker:
     def __init__(self, queue: Settled) -> None:
         self._queue = queue
         self._waits: dict[Partition, list[_Wait]] = {}
-        self._numbers = itertools.count()
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._closed = False
 
-    async def settled(self, placed: Placed, record_id: str | None) -> Envelope | None:
-        """Wait until a worker has settled the log up to *placed*: the envelope if *record_id* is dead, else None.
+    async def settled(self, placed: Placed, record_id: str | None) -> Buried | None:
+        """Wait until workers have settled the record at *placed*: its letter if it is dead, else None.
+
+        Without a *record_id* wait until they have settled the log up to there, whatever became of what it held.
 
         Raises:
             ProducerClosed: Nobody asks any more.
         """
         if self._closed:
             raise ProducerClosed("the producer is closed")
-        future: asyncio.Future[Envelope | None] = asyncio.get_running_loop().create_future()
-        wait = _Wait(position(placed.entry_id), next(self._numbers), record_id, future)
-        self._waits.setdefault(placed.partition, []).append(wait)
+        future: asyncio.Future[Buried | None] = asyncio.get_running_loop().create_future()
+        inquiry = Inquiry(record_id, placed.entry_id, placed.opened_us) if record_id else None
+        self._waits.setdefault(placed.partition, []).append(_Wait(position(placed.entry_id), inquiry, future))
         self._news.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._poll_while_awaited())
@@ -104,7 +106,7 @@ class Tracker:
     def _prune(self) -> bool:
         """Forget those who wait no more, sort the others by place; whether anybody is left."""
         for where, waits in list(self._waits.items()):
-            left = sorted(wait for wait in waits if not wait.future.done())
+            left = sorted((wait for wait in waits if not wait.future.done()), key=attrgetter("turn", "place"))
             if left:
                 self._waits[where] = left
             else:
@@ -114,13 +116,17 @@ class Tracker:
     async def _poll(self) -> bool:
         """Ask once; whether anybody's wait ended."""
         asked = {where: waits[:_ASKED_AT_ONCE] for where, waits in self._waits.items()}
-        wanted = {where: [one.record_id for one in waits if one.record_id] for where, waits in asked.items()}
-        answers = await self._queue.settled(wanted)
+        wanted = {where: [one.inquiry for one in waits if one.inquiry] for where, waits in asked.items()}
         moved = False
-        for where, (done, dead) in answers.items():
-            upto = position(done)
+        for where, answer in (await self._queue.settled(wanted)).items():
+            upto, numbers = position(answer.upto), itertools.count()
             for one in asked[where]:
-                if one.place <= upto and not one.future.done():
-                    one.future.set_result(dead.get(one.record_id or ""))
-                    moved = True
+                number = next(numbers) if one.inquiry else None
+                if one.place > upto or one.future.done():
+                    continue
+                if number in answer.held:
+                    one.turn += 1
+                    continue
+                one.future.set_result(None if number is None else answer.buried.get(number))
+                moved = True
         return moved

@@ -51,6 +51,8 @@ class Entry(NamedTuple):
     records: int
     past: bytes = b""
     """What a replayed record brings with it (`letters.Past`)."""
+    trace: str = ""
+    """Of the letter that it replays; empty for all else."""
 
 
 class Lease(NamedTuple):
@@ -120,8 +122,9 @@ class StreamChange(NamedTuple):
     chunks: Sequence[bytes] = ()
 
 
-FORGET, APPEND, APPEND_ENDED = 0, 1, 2
-"""`StreamChange.op`: the stream is settled · it goes on · its end is here, but chunks before it are missing."""
+FORGET, APPEND, APPEND_ENDED, PARK = 0, 1, 2, 3
+"""`StreamChange.op`: the stream is settled · it goes on · its end is here, but chunks before it are missing · they are
+missing, and it fell silent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +146,10 @@ class Commit:
     buffered: int = 0
     """Change of the chunks that wait in stream buffers."""
     letters: Sequence[Letter] = ()
+    traces: Sequence[str] = ()
+    """Of the letters, in their order: how receipts find them."""
+    replayed: Sequence[str] = ()
+    """Traces of the replayed letters in the prefix."""
     streams: Sequence[StreamChange] = ()
 
     def __post_init__(self) -> None:

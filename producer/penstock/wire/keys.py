@@ -95,7 +95,7 @@ class Keys:
         return self._of(partition, "dead")
 
     def dead_index(self, partition: Partition) -> str:
-        """Hash: record id to the entry id of its dead letter."""
+        """Hash: record id and trace to the entry id of the dead letter; the trace of a replayed one to `>` and where."""
         return self._of(partition, "deadix")
 
     def imported(self, partition: Partition) -> str:
@@ -113,6 +113,10 @@ class Keys:
     def gaps(self, partition: Partition) -> str:
         """Set of stream ids that ended, but with chunks missing before the end."""
         return self._of(partition, "gaps")
+
+    def stuck(self, partition: Partition) -> str:
+        """Sorted set: streams with chunks missing that fell silent, scored by the millisecond when that was seen."""
+        return self._of(partition, "stuck")
 
     def buffer(self, partition: Partition, stream_id: bytes) -> str:
         """List of an open stream's chunks, in the order they came."""

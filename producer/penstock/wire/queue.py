@@ -15,10 +15,12 @@ from penstock.wire.dead_letters import DeadLetterCalls
 from penstock.wire.entries import Commit, Counts, Entry, Holder, Lease, Push, Pushed
 from penstock.wire.errors import ConfigMismatch
 from penstock.wire.ids import format_id, wall_clock_us
+from penstock.wire.inquiry import Answer, Inquiry, ask
 from penstock.wire.keys import Keys, Partition
 from penstock.wire.marks import GRACE_MS
 from penstock.wire.records import LANES
 from penstock.wire.scripts import Call, Scripts, text_of
+from penstock.wire.stream_calls import GAP_PATIENCE_MS, StreamCalls
 
 DEFAULT_PARTITIONS = 8
 """Partitions of each lane in a new namespace. More allow more workers; each costs a script a second."""
@@ -37,7 +39,7 @@ WALKED_ENTRIES = 4
 """`counts` counts this many log entries one by one: 1 MB for the server to copy, or 32 where each is a large record."""
 
 
-class Queue(DeadLetterCalls):
+class Queue(DeadLetterCalls, StreamCalls):
     """One namespace of a queue server."""
 
     def __init__(self, url: str, namespace: str = "penstock") -> None:
@@ -131,25 +133,9 @@ class Queue(DeadLetterCalls):
         with self.scripts.translated():
             await self.client.rpush(self.keys.bell(), *(f"{where}:{generation}" for where, generation in rings))
 
-    async def settled(
-        self, wanted: Mapping[Partition, Sequence[str]]
-    ) -> dict[Partition, tuple[str, dict[str, dict[str, Any]]]]:
-        """For each partition the last settled entry id, and the envelopes of those record ids that are dead."""
-        calls = [
-            Call("settled", [self.keys.meta(where), self.keys.dead(where), self.keys.dead_index(where)], ids)
-            for where, ids in wanted.items()
-        ]
-        result = {}
-        for where, reply in zip(wanted, await self.scripts.run_all(calls), strict=True):
-            if isinstance(reply, Exception):
-                raise reply
-            done, dead = reply
-            pairs = zip(dead[::2], dead[1::2], strict=True)
-            result[where] = (
-                text_of(done),
-                {text_of(key): msgpack.unpackb(envelope) for key, envelope in pairs},
-            )
-        return result
+    async def settled(self, wanted: Mapping[Partition, Sequence[Inquiry]]) -> dict[Partition, Answer]:
+        """For each partition how far it is settled, and what became of the records that are asked for."""
+        return await ask(self.scripts, self.keys, wanted)
 
     # -- the worker's side ----------------------------------------------------------------------
 
@@ -187,7 +173,7 @@ class Queue(DeadLetterCalls):
         """At most *count* entries of the log after entry id *after*."""
         with self.scripts.translated():
             reply = await self.client.xrange(self.keys.log(partition), min=f"({after}", count=count)
-        return [Entry(text_of(at), fields[b"f"], int(fields[b"n"]), fields.get(b"h", b"")) for at, fields in reply]
+        return [_entry(at, fields) for at, fields in reply]
 
     async def wait(self, partition: Partition, after: str, timeout_ms: int) -> bool:
         """Wait until the log holds an entry after id *after*; False after *timeout_ms*. Holds a connection."""
@@ -198,51 +184,22 @@ class Queue(DeadLetterCalls):
         """Apply *commit*; False when the lease was lost or the log holds something else: then nothing was done."""
         where, keys = commit.lease.partition, self.keys
         names = [keys.lease(where), keys.meta(where), keys.log(where), keys.dead(where)]
-        names += [keys.dead_index(where), keys.open(where), keys.gaps(where)]
+        names += [keys.dead_index(where), keys.open(where), keys.gaps(where), keys.stuck(where)]
         names += [keys.buffer(where, change.stream_id) for change in commit.streams]
         counters = [commit.records, commit.stored, commit.skipped, commit.dead, commit.buffered]
         changes = [[format_id(change.stream_id), change.op, *change.chunks] for change in commit.streams]
         # The server's cmsgpack reads the format from before `bin`.
         packed = [msgpack.packb(part, use_bin_type=False) for part in (list(commit.letters), changes)]
+        traces = [msgpack.packb(list(part)) for part in (commit.traces, commit.replayed)]
         upto = _next_id(commit.last_id) if commit.last_id else ""
         last = [len(commit.last_frame), commit.last_frame[:_TELLING_BYTES]]
         args = [commit.lease.epoch, commit.token, commit.last_id, upto, _now_ms(), *counters, *packed, *last]
+        args += traces
         return bool(await self.scripts.run("commit", names, args))
-
-    async def stream_states(self, partition: Partition, streams: Sequence[bytes]) -> dict[bytes, tuple[bool, bool]]:
-        """For each stream: whether it has a buffer, and whether it ended with a gap."""
-        names = [format_id(stream) for stream in streams]
-        with self.scripts.translated():
-            async with self.client.pipeline(transaction=False) as pipe:
-                pipe.zmscore(self.keys.open(partition), names)
-                pipe.execute_command("SMISMEMBER", self.keys.gaps(partition), *names)
-                scores, gaps = await pipe.execute()
-        return {
-            stream: (score is not None, bool(gap)) for stream, score, gap in zip(streams, scores, gaps, strict=True)
-        }
-
-    async def stream_chunks(self, partition: Partition, streams: Sequence[bytes]) -> dict[bytes, list[bytes]]:
-        """The encoded chunks in each stream's buffer, in the order they came."""
-        with self.scripts.translated():
-            async with self.client.pipeline(transaction=False) as pipe:
-                for stream in streams:
-                    pipe.lrange(self.keys.buffer(partition, stream), 0, -1)
-                return dict(zip(streams, await pipe.execute(), strict=True))
-
-    async def idle_streams(self, partition: Partition, before_ms: int, keep: int, limit: int) -> list[str]:
-        """Ids of open streams to settle: those with no news since *before_ms*, and the idlest beyond *keep*."""
-        name = self.keys.open(partition)
-        with self.scripts.translated():
-            async with self.client.pipeline(transaction=False) as pipe:
-                pipe.zrangebyscore(name, "-inf", before_ms, start=0, num=limit)
-                pipe.zrange(name, 0, min(limit, 10**6) - 1)
-                pipe.zcard(name)
-                timed_out, idlest, size = await pipe.execute()
-        chosen = dict.fromkeys([*timed_out, *idlest[: max(0, size - keep)]])
-        return [text_of(stream) for stream in chosen][:limit]
 
     async def needing(self, partitions: Sequence[Partition], silent_since_ms: int) -> list[tuple[Partition, int]]:
         """Partitions with work that nobody holds, each with its generation."""
+        stuck_since_ms = _now_ms() - GAP_PATIENCE_MS
         calls = []
         for where in partitions:
             keys = [
@@ -250,8 +207,9 @@ class Queue(DeadLetterCalls):
                 self.keys.meta(where),
                 self.keys.log(where),
                 self.keys.open(where),
+                self.keys.stuck(where),
             ]
-            calls.append(Call("inspect", keys, [silent_since_ms]))
+            calls.append(Call("inspect", keys, [silent_since_ms, stuck_since_ms]))
         found = []
         for where, reply in zip(partitions, await self.scripts.run_all(calls), strict=True):
             if isinstance(reply, Exception):
@@ -304,6 +262,7 @@ class Queue(DeadLetterCalls):
                 self.keys.log(where),
                 self.keys.open(where),
                 self.keys.lease(where),
+                self.keys.stuck(where),
             ]
             calls.append(Call("count", keys, [WALKED_ENTRIES]))
         result = {}
@@ -330,6 +289,10 @@ def _counts(reply: list[Any]) -> Counts:
         leased=leased,
         oldest_ms=int(text_of(first).partition("-")[0]) if first else None,
     )
+
+
+def _entry(at: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    return Entry(text_of(at), fields[b"f"], int(fields[b"n"]), fields.get(b"h", b""), text_of(fields.get(b"p", b"")))
 
 
 def _next_id(entry_id: str) -> str:

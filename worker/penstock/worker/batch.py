@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -30,8 +31,16 @@ class Batch:
     chunks: list[StreamChunk] = field(default_factory=list)
     weights: dict[bytes, int] = field(default_factory=dict)
     """How many records an item counts for, where it is not one: a replayed letter of a whole stream."""
+    brought: list[tuple[Entry, Sequence[Record]]] = field(default_factory=list)
+    """The entries and what they hold."""
     corrupt: list[tuple[Entry, str]] = field(default_factory=list)
     """Entries that are no frame, and why."""
+
+    @property
+    def replayed(self) -> list[str]:
+        """Traces of the letters that are replayed here."""
+        entries = itertools.chain((entry for entry, _ in self.brought), (entry for entry, _ in self.corrupt))
+        return [entry.trace for entry in entries if entry.trace]
 
 
 def decode(entries: Sequence[Entry]) -> Batch:
@@ -51,6 +60,7 @@ def decode(entries: Sequence[Entry]) -> Batch:
             continue
         if len(records) != entry.records and len(records) == 1:
             batch.weights[records[0].id] = entry.records
+        batch.brought.append((entry, records))
         for record in records:
             (batch.chunks if type(record) is StreamChunk else batch.items).append(record)  # type: ignore[arg-type]
     return batch

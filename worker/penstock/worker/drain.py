@@ -29,6 +29,7 @@ from penstock.worker.sifting import Sifted
 from penstock.worker.site import Site
 from penstock.worker.steps import Step
 from penstock.worker.streams import Settlement, StreamDesk
+from penstock.worker.traces import Traces, trace_of_entry
 
 _SUSPECT_STALLS = 2
 """So many owners died on one head before its batch is written in a child process."""
@@ -180,6 +181,7 @@ class _SliceRun:
         self._store = store
         self._held = held
         self._moved = moved
+        self._is_behind = False
         self._partition = held.lease.partition
         self._desk = StreamDesk(site, store, self._partition) if self._partition.lane == STREAM_LANE else None
         self._lane = site.lanes[self._partition.lane]
@@ -211,7 +213,7 @@ class _SliceRun:
                 following = await ahead
             finally:
                 await _abandon(ahead)
-            if not (batch.last_id or following.last_id):
+            if not (batch.last_id or following.last_id or self._is_behind):
                 return
             batch = following
 
@@ -229,6 +231,7 @@ class _SliceRun:
     async def _settle(self, batch: Batch) -> None:
         self._site.reached(Step.MERGE)
         streams = await self._desk.settle(batch.chunks) if self._desk else Settlement()
+        self._is_behind = streams.is_behind
         if not (batch.last_id or streams.changes):
             return
         sifted = await self._sift(batch, streams)
@@ -288,13 +291,15 @@ class _SliceRun:
     ) -> Commit:
         lease = self._held.lease
         letters = LetterWriter(self._partition, self._site.fleet.worker_id, 1 + self._deaths, self._site.now_ms())
-        buried = [letters.undecodable(entry, reason) for entry, reason in batch.corrupt]
+        buried = [(letters.undecodable(entry, reason), trace_of_entry(entry)) for entry, reason in batch.corrupt]
+        buried += [(letters.refused(one, records), trace) for one, records, trace in streams.severed]
+        traces = Traces(batch.brought if refused else (), streams.weights)
         for one in refused:
             if weight := _weight(one.record, batch, streams):
-                buried.append(letters.refused(one, weight))
+                buried.append((letters.refused(one, weight), traces.of(one.record)))
             else:  # a view of a stream that goes on: its text is in the buffer, and its message comes
                 _log.warning("stream view refused", partition=str(self._partition), reason=one.reason)
-        dead = sum(letter.records for letter in buried)
+        dead = sum(letter.records for letter, _ in buried)
         skipped = sum(_weight(record, batch, streams) for record in left_out)
         self._moved.batches += 1
         return Commit(
@@ -307,7 +312,9 @@ class _SliceRun:
             skipped=skipped,
             dead=dead,
             buffered=streams.buffered,
-            letters=buried,
+            letters=[letter for letter, _ in buried],
+            traces=[trace for _, trace in buried],
+            replayed=batch.replayed,
             streams=streams.changes,
         )
 

@@ -56,12 +56,11 @@ def fold(chunks: Sequence[StreamChunk]) -> Folded:
     That holds within one opening of the stream: a program that repeats its work under the same id opens it
     again and cuts its runs elsewhere, so only the chunks of the latest opening count.
     """
-    opened_us = max(chunk.created_at_us for chunk in chunks)
-    chunks = [chunk for chunk in chunks if chunk.created_at_us == opened_us]
+    chunks = _latest_opening(chunks)
     parts: list[str] = []
     reached = covered = unbroken = 0
     end: str | None = None
-    for chunk in sorted(chunks, key=attrgetter("seq")):
+    for chunk in chunks:
         after = chunk.seq + chunk.chunks
         end = chunk.end or end
         if after > covered:
@@ -75,16 +74,61 @@ def fold(chunks: Sequence[StreamChunk]) -> Folded:
     return Folded(chunks[0], fields, text, whole, reached, covered, end, dirty)
 
 
-def to_message(folded: Folded, state: str | None, *, final: bool = False, above: int = -1) -> Message:
+class Severed(NamedTuple):
+    """Chunks of a stream that follow one another, behind a gap."""
+
+    chunk: StreamChunk
+    """All of them as one."""
+    records: int
+    """How many were accepted as records, repeats among them."""
+
+
+def severed(chunks: Sequence[StreamChunk]) -> list[Severed]:
+    """What of *chunks* lies behind the first gap, a piece for each run without another one."""
+    reached = fold(chunks).reached
+    pieces: list[list[StreamChunk]] = []
+    covered = -1
+    for chunk in _latest_opening(chunks):
+        if chunk.seq + chunk.chunks <= reached:
+            continue
+        if chunk.seq > covered:
+            pieces.append([])
+        pieces[-1].append(chunk)
+        covered = max(covered, chunk.seq + chunk.chunks)
+    return [Severed(_joined(piece), len(piece)) for piece in pieces]
+
+
+def _joined(piece: Sequence[StreamChunk]) -> StreamChunk:
+    """One chunk in the place of those of *piece*, which are in order and without a gap."""
+    first, parts, covered = piece[0], [], piece[0].seq
+    for chunk in piece:
+        if chunk.seq + chunk.chunks > covered:
+            parts.append(chunk.text)
+            covered = chunk.seq + chunk.chunks
+    return first._replace(
+        chunks=covered - first.seq,
+        text="".join(parts),
+        end=next((chunk.end for chunk in piece if chunk.end), None),
+        fields=next((chunk.fields for chunk in piece if chunk.fields is not None), None),
+        normalised=any(chunk.normalised for chunk in piece),
+    )
+
+
+def _latest_opening(chunks: Sequence[StreamChunk]) -> list[StreamChunk]:
+    """The chunks of the latest opening of their stream, in order."""
+    opened_us = max(chunk.created_at_us for chunk in chunks)
+    return sorted((chunk for chunk in chunks if chunk.created_at_us == opened_us), key=attrgetter("seq"))
+
+
+def to_message(folded: Folded, state: str | None, *, above: int = -1) -> Message:
     """The message of a stream with *state* `streaming`, `interrupted`, or None for complete.
 
     It has the text up to the first gap, so that its version says what it holds and the row is mended when the
-    gap fills; if *final*, all the text there is. Its version is higher than *above*.
+    gap fills. Its version is higher than *above*.
     """
-    chunks, text = (folded.covered, folded.text) if final else (folded.reached, folded.whole)
-    version = max(_STATES * chunks + _RANKS[state], above + 1)
+    version = max(_STATES * folded.reached + _RANKS[state], above + 1)
     example = folded.example._replace(normalised=folded.normalised)
-    return message_of_stream(example, folded.fields, text, state, version)
+    return message_of_stream(example, folded.fields, folded.whole, state, version)
 
 
 def chunks_in(version: int) -> int:

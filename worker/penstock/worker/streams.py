@@ -12,19 +12,22 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from penstock.stores.contract import Partial, Store
-from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, StreamChange
+from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, PARK, StreamChange
 from penstock.wire.frames import decode, encode
-from penstock.wire.ids import parse_id
+from penstock.wire.ids import format_id
+from penstock.wire.inquiry import trace_of_stream
 from penstock.wire.keys import Partition
 from penstock.wire.records import Message, StreamChunk
-from penstock.worker.merge import BASE_ID, Folded, base_chunk, fold, to_message
+from penstock.wire.stream_calls import GAP_PATIENCE_MS
+from penstock.worker.merge import BASE_ID, Folded, base_chunk, fold, severed, to_message
+from penstock.worker.poison import Refused
 from penstock.worker.site import Site
 
-_IDLE_AT_ONCE = 500
-"""Silent streams settled in one batch."""
+_READ_AT_ONCE = 50
+"""Buffers of streams that are due, read at once. A stream has at most some MB, most have a few hundred bytes."""
 
-_GAP_PATIENCE_MS = 24 * 3600 * 1000
-"""A silent stream with chunks missing keeps its buffer this long, since only the buffer knows their place."""
+GAP = "gap"
+"""Error kind: the chunks lie behind others of their stream that never came."""
 
 
 @dataclass(slots=True)
@@ -34,9 +37,15 @@ class Settlement:
     messages: list[Message] = field(default_factory=list)
     weights: dict[bytes, int] = field(default_factory=dict)
     """For each message, how many accepted chunk records it settles."""
+    severed: list[tuple[Refused, int, str]] = field(default_factory=list)
+    """Chunks behind a gap that is not waited for any longer, for how many records each counts, and its trace."""
     changes: list[StreamChange] = field(default_factory=list)
     buffered: int = 0
     """Change of the records that wait in buffers."""
+    size: int = 0
+    """Characters read of streams that are due."""
+    is_behind: bool = False
+    """More streams are due than one batch settles."""
 
     def store(self, message: Message, weight: int) -> None:
         """Have *message* written; its success settles *weight* records."""
@@ -57,18 +66,18 @@ class StreamDesk:
         self._partition = partition
 
     async def settle(self, chunks: Sequence[StreamChunk]) -> Settlement:
-        """Decide over the streams of *chunks*, and over those that have been silent for too long."""
+        """Decide over the streams of *chunks*, and over those that have been silent for too long or are too many."""
         settlement = Settlement()
         arrived = _by_stream(chunks)
         if arrived:
             await self._settle_arrived(arrived, settlement)
-        await self._settle_silent(arrived, settlement)
+        await self._settle_due(arrived, settlement)
         return settlement
 
     async def _settle_arrived(self, arrived: Mapping[bytes, list[StreamChunk]], settlement: Settlement) -> None:
         states = await self._queue.stream_states(self._partition, list(arrived))
-        waiting = {stream for stream, (buffered, _) in states.items() if buffered}
-        wanted = [stream for stream in waiting if self._is_due(stream, arrived[stream], ended=states[stream][1])]
+        waiting = {stream for stream, state in states.items() if state.buffered}
+        wanted = [stream for stream in waiting if self._is_due(stream, arrived[stream], ended=states[stream].ended)]
         buffers = await self._read(wanted)
         folding = [stream for stream in arrived if stream not in waiting or stream in buffers]
         known = await self._known(folding)
@@ -91,10 +100,8 @@ class StreamDesk:
         if folded.is_complete:
             # A whole text replaces whatever part of it was stored before, be that longer: it may be of an earlier try.
             above = known.version if known is not None and folded.end == "complete" else -1
-            settlement.store(to_message(folded, _end_state(folded), above=above), kept + len(new))
-            settlement.changes.append(StreamChange(stream, FORGET))
-            settlement.buffered -= kept
-            self._site.snapshots.pop(stream, None)
+            self._forget(stream, to_message(folded, _end_state(folded), above=above), kept + len(new), settlement)
+            settlement.buffered += len(new)
             return
         # Text that the store alone had goes into the buffer with the first news, which then has all of it.
         op = APPEND if folded.end is None else APPEND_ENDED
@@ -113,30 +120,61 @@ class StreamDesk:
         """What the store has of streams that are not complete there."""
         return await self._store.partials(streams) if streams else {}
 
-    async def _settle_silent(self, arrived: Mapping[bytes, object], settlement: Settlement) -> None:
-        keep = max(1, self._config.stream_open_max // self._queue.partitions)
-        before = self._site.now_ms() - self._config.stream_timeout_ms
-        found = await self._queue.idle_streams(self._partition, before, keep, _IDLE_AT_ONCE)
-        silent = [stream for stream in map(parse_id, found) if stream not in arrived]
-        known = await self._known(silent)
-        for stream, chunks in (await self._read(silent)).items():
-            self._interrupt(stream, chunks, known.get(stream), settlement)
+    async def _settle_due(self, arrived: Mapping[bytes, object], settlement: Settlement) -> None:
+        """At most as many as a batch brings, so that those beyond the bound go as fast as others come."""
+        config, now_ms = self._config, self._site.now_ms()
+        keep = max(1, config.stream_open_max // self._queue.partitions)
+        due = await self._queue.due_streams(
+            self._partition, now_ms - config.stream_timeout_ms, now_ms - GAP_PATIENCE_MS, keep, config.batch_records
+        )
+        settlement.is_behind = due.more
+        for streams, settle in ((due.silent, self._interrupt), (due.stuck, self._give_up)):
+            chosen = [stream for stream in streams if stream not in arrived]
+            for at in range(0, len(chosen), _READ_AT_ONCE):
+                if settlement.size > config.batch_bytes:
+                    settlement.is_behind = True
+                    return
+                some = chosen[at : at + _READ_AT_ONCE]
+                known = await self._known(some)
+                for stream, chunks in (await self._read(some)).items():
+                    settlement.size += sum(len(chunk.text) for chunk in chunks)
+                    settle(stream, chunks, known.get(stream), settlement)
 
     def _interrupt(
         self, stream: bytes, chunks: list[StreamChunk], known: Partial | None, settlement: Settlement
     ) -> None:
+        """Store what there is of a stream up to the first gap. Only without a gap its buffer is free."""
         if not chunks:
             settlement.changes.append(StreamChange(stream, FORGET))
             return
         folded = fold([*_base(known, chunks), *chunks])
-        if folded.has_gap and self._site.now_ms() - _newest_ms(chunks) < _GAP_PATIENCE_MS:
+        if folded.has_gap:
             settlement.store(to_message(folded, "interrupted"), 0)
-            settlement.changes.append(StreamChange(stream, APPEND if folded.end is None else APPEND_ENDED))
+            settlement.changes.append(StreamChange(stream, PARK))
             return
-        kept = _accepted(chunks)
-        settlement.store(to_message(folded, "interrupted", final=True), kept)
+        # The end may be here: what was missing before it has come to the store past the queue, as a replayed letter.
+        state = _end_state(folded) if folded.is_complete else "interrupted"
+        self._forget(stream, to_message(folded, state), _accepted(chunks), settlement)
+
+    def _give_up(self, stream: bytes, chunks: list[StreamChunk], known: Partial | None, settlement: Settlement) -> None:
+        """Bury what lies behind a gap: joined to what lies before, it would look whole."""
+        whole = [*_base(known, chunks), *chunks]
+        pieces = severed(whole) if chunks else []
+        if not pieces:
+            self._interrupt(stream, chunks, known, settlement)
+            return
+        folded = fold(whole)
+        reason = f"chunk {folded.reached} of stream {format_id(stream)} never came; the text before it is stored"
+        trace = trace_of_stream(folded.example.created_at_us, format_id(stream))
+        settlement.severed += [(Refused(piece.chunk, reason, GAP), piece.records, trace) for piece in pieces]
+        before = _accepted(chunks) - sum(piece.records for piece in pieces)
+        self._forget(stream, to_message(folded, "interrupted"), before, settlement)
+        settlement.buffered -= _accepted(chunks) - before
+
+    def _forget(self, stream: bytes, message: Message, records: int, settlement: Settlement) -> None:
+        settlement.store(message, records)
         settlement.changes.append(StreamChange(stream, FORGET))
-        settlement.buffered -= kept
+        settlement.buffered -= records
         self._site.snapshots.pop(stream, None)
 
     async def _read(self, streams: Sequence[bytes]) -> dict[bytes, list[StreamChunk]]:
@@ -172,8 +210,3 @@ def _accepted(chunks: Iterable[StreamChunk]) -> int:
 
 def _end_state(folded: Folded) -> str | None:
     return None if folded.end == "complete" else folded.end
-
-
-def _newest_ms(chunks: Iterable[StreamChunk]) -> int:
-    """When the newest chunk was made: the first 48 bits of a UUIDv7."""
-    return max(int.from_bytes(chunk.id[:6]) for chunk in chunks)

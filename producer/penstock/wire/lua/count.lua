@@ -1,5 +1,5 @@
 -- The counters of a partition, in one instant.
--- KEYS 1 meta, 2 log, 3 open, 4 lease. ARGV 1 walk the log when it has at most this many entries.
+-- KEYS 1 meta, 2 log, 3 open, 4 lease, 5 stuck. ARGV 1 walk the log when it has at most this many entries.
 -- Returns {accepted, stored, skipped, dead, purged, pending, buffered, entries, counted or -1, first entry id or '',
 -- open streams, leased}.
 local meta = redis.call('HMGET', KEYS[1], 'accepted', 'stored', 'skipped', 'dead', 'purged', 'pending', 'buffered')
@@ -28,6 +28,6 @@ end
 reply[8] = entries
 reply[9] = counted
 reply[10] = first
-reply[11] = redis.call('ZCARD', KEYS[3])
+reply[11] = redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[5])
 reply[12] = redis.call('EXISTS', KEYS[4])
 return reply

@@ -4,6 +4,12 @@
 -- ARGV 1 the letter's entry id, 2 record id, 3 count, 4 frame, 5 what the record carries on ('' nothing),
 --      6 note of the replay ('' none), 7 notes kept, 8 mark of an imported letter ('' none)
 -- Returns {1 when it was there; generation to ring, or 0}.
+local trace = ''
+for _, letter in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])) do
+  for f = 1, #letter[2], 2 do
+    trace = letter[2][f] == 'p' and letter[2][f + 1] or trace
+  end
+end
 if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then
   return {0, 0}
 end
@@ -13,11 +19,9 @@ end
 if ARGV[8] ~= '' then
   redis.call('HDEL', KEYS[6], ARGV[8])
 end
-local at
-if ARGV[5] == '' then
-  at = redis.call('XADD', KEYS[3], '*', 'f', ARGV[4], 'n', ARGV[3])
-else
-  at = redis.call('XADD', KEYS[3], '*', 'f', ARGV[4], 'n', ARGV[3], 'h', ARGV[5])
+local at = redis.call('XADD', KEYS[3], '*', 'f', ARGV[4], 'n', ARGV[3], 'h', ARGV[5], 'p', trace)
+if trace ~= '' then
+  redis.call('HSET', KEYS[2], trace, '>' .. at) -- who waits for the record learns that it is on its way again
 end
 if ARGV[6] ~= '' then
   redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'i', ARGV[2], 'l', at, 'e', ARGV[6])

@@ -1,18 +1,47 @@
--- How far a partition is settled, and which of some records are dead letters.
--- KEYS 1 meta, 2 dead, 3 dead index. ARGV record ids. Returns {last settled entry id, {id, envelope, id, envelope, ...}}.
-local dead = {}
-for _, id in ipairs(ARGV) do
-  local at = redis.call('HGET', KEYS[3], id)
-  if at then
-    local letter = redis.call('XRANGE', KEYS[2], at, at)[1]
-    if letter then
-      for f = 1, #letter[2], 2 do
-        if letter[2][f] == 'e' then
-          dead[#dead + 1] = id
-          dead[#dead + 1] = letter[2][f + 1]
-        end
-      end
+-- How far a partition is settled, and what became of some of its records. See wire/inquiry.py.
+--
+-- KEYS 1 meta, 2 dead, 3 dead index, 4 gaps
+-- ARGV for each inquiry: trace, entry id, record id
+-- Returns {last settled entry id, {number, letter id, envelope, ...} of the dead, {number, ...} of those held back};
+-- inquiries are numbered from 0.
+local done = redis.call('HGET', KEYS[1], 'done') or '0-0'
+
+local function place(id)
+  local bar = string.find(id, '-', 1, true)
+  return tonumber(string.sub(id, 1, bar - 1)), tonumber(string.sub(id, bar + 1))
+end
+
+local function is_after(one, other)
+  local ms, number = place(one)
+  local other_ms, other_number = place(other)
+  return ms > other_ms or ms == other_ms and number > other_number
+end
+
+local dead, held = {}, {}
+local buries = redis.call('EXISTS', KEYS[3]) == 1
+for a = 1, #ARGV, 3 do
+  local trace, entry, id, number = ARGV[a], ARGV[a + 1], ARGV[a + 2], (a - 1) / 3
+  local found = buries and redis.call('HMGET', KEYS[3], trace, entry .. ':', id) or {}
+  local at = found[1] or found[2]
+  if string.byte(trace) == 115 and redis.call('SISMEMBER', KEYS[4], id) == 1 then
+    held[#held + 1] = number
+  elseif at and string.byte(at) == 62 then
+    -- Replayed: '>' and the entry that brings it again. Settled past it, it was by a worker that leaves no traces.
+    if is_after(string.sub(at, 2), done) then
+      held[#held + 1] = number
+    end
+  elseif at or found[3] then
+    local letter = redis.call('XRANGE', KEYS[2], at or found[3], at or found[3])[1]
+    local fields = {}
+    for f = 1, letter and #letter[2] or 0, 2 do
+      fields[letter[2][f]] = letter[2][f + 1]
+    end
+    -- One without a trace is by an older worker: it may be of this record unless it was written before that came.
+    if fields.e and (at or (fields.p or '') == '' and not is_after(entry, found[3])) then
+      dead[#dead + 1] = number
+      dead[#dead + 1] = fields.i
+      dead[#dead + 1] = fields.e
     end
   end
 end
-return {redis.call('HGET', KEYS[1], 'done') or '0-0', dead}
+return {done, dead, held}
