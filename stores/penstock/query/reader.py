@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 from uuid import UUID
 
+from penstock.query.barrier import PATIENCE_S, After, Awaited, receipts_of, until_stored
 from penstock.query.filters import LogFilters, MessageFilters, SearchFilters, SessionFilters, checked_values, words
 from penstock.query.page import Course, InvalidQuery, Page, checked_limit, cursor, every_item, page_of, position
 from penstock.query.search_text import parse
@@ -52,7 +53,11 @@ class Reader(StateReader):
         sql: str | SqlReading | None,
         vectors: str | VectorReading | None,
         clock: Callable[[], int] = wall_clock_us,
+        after: After | None = None,
+        timeout: float | None = PATIENCE_S,
     ) -> None:
+        self._receipts = receipts_of(after)
+        self._patience_s = timeout
         self._sql = sql
         self._vectors = vectors
         self._clock = clock
@@ -65,22 +70,44 @@ class Reader(StateReader):
         sql: str | SqlReading | None = None,
         vectors: str | VectorReading | None = None,
         clock: Callable[[], int] = wall_clock_us,
+        after: After | None = None,
+        timeout: float | None = PATIENCE_S,
     ) -> Self:
         """A reader of the stores at these URLs, for `async with`.
 
         An open store may be given in place of a URL; it stays the caller's to close. *clock* tells what has expired,
-        in microseconds since 1970 UTC.
+        in microseconds since 1970 UTC. Entered, it waits for the receipts in *after*, as the method `after` does.
         """
-        return cls(sql, vectors, clock)
+        return cls(sql, vectors, clock, after, timeout)
 
     @classmethod
-    def from_env(cls, mapping: Mapping[str, str] | None = None) -> Self:
-        """A reader of the stores that the environment names: `PENSTOCK_SQL_URL`, `PENSTOCK_VECTOR_URL`."""
+    def from_env(
+        cls,
+        mapping: Mapping[str, str] | None = None,
+        *,
+        after: After | None = None,
+        timeout: float | None = PATIENCE_S,
+    ) -> Self:
+        """A reader of the stores that the environment names: `PENSTOCK_SQL_URL`, `PENSTOCK_VECTOR_URL`. See `open`."""
         settings = from_mapping(ReaderSettings, os.environ if mapping is None else mapping)
-        return cls(settings.sql_url, settings.vector_url)
+        return cls(settings.sql_url, settings.vector_url, after=after, timeout=timeout)
+
+    async def after(self, *receipts: Awaited, timeout: float | None = PATIENCE_S) -> Self:  # noqa: ASYNC109 - as receipts
+        """Return this reader once all *receipts* are stored: what is asked next sees their records.
+
+        They may be of either producer, of any process that has them. A search for words finds a message about a
+        second after that.
+
+        Raises:
+            NotStored: Not within *timeout* seconds, for all together; says what is known of the first that is not.
+            DeadLettered: A store refused the record of one.
+            RecordDropped: One of them never will be stored.
+        """
+        await until_stored(receipts, timeout)
+        return self
 
     async def __aenter__(self) -> Self:
-        return self
+        return await self.after(*self._receipts, timeout=self._patience_s)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
