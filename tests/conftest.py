@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -16,9 +17,9 @@ from tests.conformance.postgres_server import Postgres, Schema
 
 @pytest.fixture(scope="session")
 def queue_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedQueue]:
-    """One Valkey with AOF for the whole run; tests keep apart by their namespaces."""
+    """One Valkey, or what `make test-oldest` chooses, with AOF for the whole run; tests keep apart by namespaces."""
     folder: Path = tmp_path_factory.mktemp("queue")
-    with EmbeddedQueue(folder) as server:
+    with EmbeddedQueue(folder, binary=os.environ.get("TEST_QUEUE_SERVER")) as server:
         yield server
 
 

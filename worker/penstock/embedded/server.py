@@ -38,10 +38,14 @@ class EmbeddedQueue:
     cost the last second; a killed process costs nothing.
     """
 
-    def __init__(self, folder: Path, port: int | None = None, *, appendfsync: str = "everysec") -> None:
+    def __init__(
+        self, folder: Path, port: int | None = None, *, appendfsync: str = "everysec", binary: str | None = None
+    ) -> None:
+        """*binary* is a Valkey or Redis server of your own; without one it is that of the extra `embedded`."""
         self.folder = folder.resolve()  # the server changes its directory
         self.port = port or free_port()
         self.appendfsync = appendfsync
+        self._own_binary = binary
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -68,7 +72,7 @@ class EmbeddedQueue:
             EmbeddedServerError: The extra is missing, the port or the folder is in use, or the server gave up;
                 says why.
         """
-        binary = _binary()
+        binary = self._own_binary or _binary()
         if not self.folder.exists():
             _require_free(self.port)  # before the folder is made
         with self._locked_folder() as lock:

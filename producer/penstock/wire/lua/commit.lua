@@ -73,7 +73,7 @@ if ARGV[3] ~= '' then
   redis.call('HSET', KEYS[2], 'done', ARGV[3])
 end
 redis.call('HSET', KEYS[2], 'token', ARGV[2], 'head', head, 'stall', 0, 'fails', 0)
-redis.call('HINCRBY', KEYS[2], 'pending', -tonumber(ARGV[6]))
+redis.call('HINCRBY', KEYS[2], 'pending', 0 - tonumber(ARGV[6]))
 redis.call('HINCRBY', KEYS[2], 'stored', ARGV[7])
 redis.call('HINCRBY', KEYS[2], 'skipped', ARGV[8])
 redis.call('HINCRBY', KEYS[2], 'dead', ARGV[9])
