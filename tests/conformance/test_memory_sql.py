@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from penstock.stores.memory.sql import open_sql
 from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
+from tests.conformance.rehearsal_contract import RehearsalConformance
 from tests.conformance.search_contract import SearchConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend, Counts
@@ -21,6 +22,7 @@ class TestMemorySql(
     StateConformance,
     DeletionConformance,
     BadInputConformance,
+    RehearsalConformance,
     SqlStoreConformance,
 ):
     """Looked at through its dicts."""

@@ -12,6 +12,7 @@ from penstock.stores.postgres import open_sql
 from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.postgres_server import Postgres
+from tests.conformance.rehearsal_contract import RehearsalConformance
 from tests.conformance.search_contract import SearchConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
@@ -25,6 +26,7 @@ class TestPostgres(
     StateConformance,
     DeletionConformance,
     BadInputConformance,
+    RehearsalConformance,
     SqlStoreConformance,
 ):
     """Looked at through a connection of the driver's own, in another thread."""

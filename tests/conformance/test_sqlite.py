@@ -10,6 +10,7 @@ from pathlib import Path
 from penstock.stores.sqlite import open_sql
 from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
+from tests.conformance.rehearsal_contract import RehearsalConformance
 from tests.conformance.search_contract import SearchConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
@@ -31,6 +32,7 @@ class TestSqlite(
     StateConformance,
     DeletionConformance,
     BadInputConformance,
+    RehearsalConformance,
     SqlStoreConformance,
 ):
     """Looked at through a connection of the standard library."""

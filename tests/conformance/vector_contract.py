@@ -98,6 +98,27 @@ class VectorStoreConformance(ABC):
         assert await store.write(batch) == 0
         assert await self.stored(store, "docs") == before
 
+    async def test_a_rehearsal_tells_what_would_be_taken_and_changes_nothing(self, store: VectorStore) -> None:
+        await store.write([embedding("it's", at_us=5)])
+        wrong, foreign = embedding("c", 1, 2, 3), MESSAGE
+        infinite, empty = embedding("d", math.inf, 0), embedding("e")._replace(vector=b"")
+
+        known = [embedding("it's", at_us=5), embedding("it's", at_us=6), embedding("it's", at_us=6), embedding("b")]
+        trials = await store.rehearse([*known, wrong, infinite, empty, foreign])
+
+        assert [each.is_new for each in trials] == [False, True, False, True, False, False, False, False]
+        assert [each.refusal is None for each in trials] == [True] * 4 + [False] * 4
+        assert "3" in (trials[4].refusal or "")
+        assert [row.version for row in (await self.stored(store, "docs")).values()] == [5]
+
+    async def test_a_rehearsal_lets_the_first_vector_fix_the_dimension_and_makes_no_collection(
+        self, store: VectorStore
+    ) -> None:
+        trials = await store.rehearse([embedding("a", 1, 2, 3), embedding("b", 1, 2)])
+
+        assert [each.refusal is None for each in trials] == [True, False]
+        assert await store.collections() == []
+
     async def test_a_later_embedding_replaces_an_earlier_one_whole(self, store: VectorStore) -> None:
         await store.write([embedding("a", 1, 0, at_us=1, text="old", metadata={"old": 1})])
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from penstock.stores.contract import Fence, Partial, Store
+from penstock.stores.contract import Fence, Partial, Store, Trial
 from penstock.stores.errors import StaleOwner
 from penstock.wire.entries import Counts, Push
 from penstock.wire.frames import encode, frames_of
@@ -49,6 +49,9 @@ class ListStore:
             if known is None or getattr(record, "version", 0) > getattr(known, "version", 0):
                 self.rows[record.id] = record
         return len(records)
+
+    async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
+        raise NotImplementedError
 
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:
         known = {one: self.rows[one] for one in ids if one in self.rows}

@@ -55,6 +55,15 @@ class Partial(NamedTuple):
     version: int
 
 
+class Trial(NamedTuple):
+    """What would become of a record."""
+
+    is_new: bool
+    """It would take effect. Else it is there already, or something newer is."""
+    refusal: str | None = None
+    """Why it would be refused."""
+
+
 class Store(Protocol):
     """A place where records can be written many times with one effect."""
 
@@ -91,6 +100,18 @@ class Store(Protocol):
             SchemaTooOld: The schema has no place for some of it yet; nothing was written.
             StoreRejected: Permanently refused; nothing was written.
             StaleOwner: A higher epoch has written; nothing was written.
+        """
+        ...
+
+    async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
+        """What `write` would make of each record, in order, were those before it written. Changes nothing.
+
+        A SQL store writes them in a transaction and rolls it back, so others may have to wait for it meanwhile: give it
+        a few at a time. A vector store looks at what `write` checks, and at what is there.
+
+        Raises:
+            StoreUnavailable: Nothing is known.
+            SchemaTooOld: The schema has no place for some of it yet.
         """
         ...
 

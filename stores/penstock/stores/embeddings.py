@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from penstock.stores.contract import Trial
 from penstock.stores.errors import DimensionMismatch, StoreRejected
 from penstock.wire.records import Embedding, Record
 
@@ -25,6 +26,39 @@ def by_collection(records: Sequence[Record]) -> dict[str, list[Embedding]]:
         if there is None or record.created_at_us >= there.created_at_us:
             keys[record.key] = record
     return {collection: list(keys.values()) for collection, keys in latest.items()}
+
+
+def try_out(
+    records: Sequence[Record],
+    dimensions: Mapping[str, int],
+    versions: Mapping[tuple[str, str], int],
+    check: Callable[[Embedding, int], object],
+) -> list[Trial]:
+    """What would become of *records*, in order, where collections have these *dimensions* and their keys these
+    *versions*. *check* raises `StoreRejected` for what the backend refuses in a vector of a dimension.
+    """
+    known, stored = dict(dimensions), dict(versions)
+    return [_trial(record, known, stored, check) for record in records]
+
+
+def _trial(
+    record: Record,
+    dimensions: dict[str, int],
+    versions: dict[tuple[str, str], int],
+    check: Callable[[Embedding, int], object],
+) -> Trial:
+    try:
+        (((collection, (embedding,))),) = by_collection([record]).items()
+        dimension = dimensions.get(collection, dimension_of(embedding.vector))
+        check_dimension(collection, dimension, [embedding.vector])
+        check(embedding, dimension)
+    except StoreRejected as exc:
+        return Trial(is_new=False, refusal=str(exc))
+    key = collection, embedding.key
+    is_new = key not in versions or versions[key] < embedding.created_at_us
+    if is_new:
+        dimensions[collection], versions[key] = dimension, embedding.created_at_us
+    return Trial(is_new=is_new)
 
 
 def dimension_of(vector: bytes) -> int:

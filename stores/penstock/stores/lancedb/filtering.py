@@ -43,12 +43,13 @@ def _bool(expression: str) -> str:
     return f"coalesce({expression}, false)"
 
 
-def _quote(text: str) -> str:
+def quoted(text: str) -> str:
+    """*text* as a literal of Lance's SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def _path(path: Path) -> str:
-    return _quote("$" + "".join(f'."{name}"' for name in path))
+    return quoted("$" + "".join(f'."{name}"' for name in path))
 
 
 def _text(path: Path) -> str:
@@ -62,7 +63,7 @@ def _json(value: Scalar) -> str:
 
 def _equals(path: Path, value: Scalar) -> str:
     if isinstance(value, str | bool):
-        return _bool(f"{_text(path)} = {_quote(_json(value))}")
+        return _bool(f"{_text(path)} = {quoted(_json(value))}")
     return _compares(path, "=", value)
 
 
@@ -107,7 +108,7 @@ def _contains(path: Path, value: Scalar) -> str:
 
 
 def _holds(path: Path, element: str) -> str:
-    return _bool(f"json_array_contains(metadata, {_path(path)}, {_quote(element)})")
+    return _bool(f"json_array_contains(metadata, {_path(path)}, {quoted(element)})")
 
 
 def _number_forms(number: float) -> list[str]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from penstock.stores.contract import Capabilities, Fence, Partial
-from penstock.stores.embeddings import by_collection, check_dimension, dimension_of
+from penstock.stores.contract import Capabilities, Fence, Partial, Trial
+from penstock.stores.embeddings import by_collection, check_dimension, dimension_of, try_out
 from penstock.stores.errors import BadStoreURL, StoreError
 from penstock.stores.filters import parse
 from penstock.stores.lancedb import columns
 from penstock.stores.lancedb.catalog import Catalog, Collection
 from penstock.stores.lancedb.compaction import compact, is_due
 from penstock.stores.lancedb.durability import sync_table
-from penstock.stores.lancedb.filtering import to_lance
+from penstock.stores.lancedb.filtering import quoted, to_lance
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.repair import table_folder
 from penstock.stores.lancedb.translate import translated
@@ -162,6 +162,28 @@ class LanceStore:
         found = await self._catalog.find(name, locked=True)
         return found is not None and await self._compact_if_due(found)
 
+    async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
+        """See `Store.rehearse`. Takes no lock: what is written meanwhile is seen or not."""
+        keys: dict[str, set[str]] = {}
+        for record in records:
+            if isinstance(record, Embedding):
+                keys.setdefault(record.collection, set()).add(record.key)
+        found = {name: known for name in keys if (known := await self._catalog.find(name))}
+        versions = {
+            (name, key): version
+            for name, known in found.items()
+            for key, version in (await self._versions(known, keys[name])).items()
+        }
+        dimensions = {name: known.dimension for name, known in found.items()}
+        return try_out(records, dimensions, versions, _check)
+
+    async def _versions(self, known: Collection, keys: Iterable[str]) -> dict[str, int]:
+        """The versions of those of *keys* that are stored."""
+        with self._catalog.translated(known.name):
+            query = known.table.query().where(f"id IN ({', '.join(map(quoted, keys))})")
+            rows = await query.select(["id", "version"]).to_arrow()
+        return dict(zip(rows.column("id").to_pylist(), rows.column("version").to_pylist(), strict=True))
+
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:  # noqa: ARG002 - there are none
         """See `Store.partials`."""
         return {}
@@ -210,6 +232,11 @@ def _batch(name: str, embeddings: Sequence[Embedding], known: Collection | None)
     check_dimension(name, dimension, (each.vector for each in embeddings))
     with translated(f"collection {name}"):
         return columns.to_batch(embeddings, dimension)
+
+
+def _check(embedding: Embedding, dimension: int) -> None:
+    with translated(f"collection {embedding.collection}"):
+        columns.to_batch([embedding], dimension)
 
 
 async def _merge(table: Any, batch: Any) -> int:

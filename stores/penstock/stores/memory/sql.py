@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any, TypeVar
 
-from penstock.stores.contract import Capabilities, Fence, Partial, SqlReading
-from penstock.stores.errors import StaleOwner, StoreUnavailable
+from penstock.stores.contract import Capabilities, Fence, Partial, SqlReading, Trial
+from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
 from penstock.stores.memory.inspection import MemoryInspection
 from penstock.stores.memory.reading import MemoryReading, place
 from penstock.stores.memory.state import MemoryState
@@ -67,6 +67,12 @@ class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep):
             + sum([_put_if_absent(self._logs, log.id, log) for log in batch.logs])
             + sum([self._state.put(record) for record in records if is_state(record)])
         )
+
+    async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
+        """See `Store.rehearse`. Writes them into a copy of all that there is."""
+        await self.check()
+        copy = deepcopy(self)
+        return [await _tried(copy, record) for record in records]
 
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:
         """See `Store.partials`."""
@@ -164,6 +170,13 @@ class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep):
             created_at_us=known.created_at_us, session_id=known.session_id, deleted_at_us=deleted_at_us
         )
         return True
+
+
+async def _tried(store: MemorySql, record: Record) -> Trial:
+    try:
+        return Trial(is_new=await store.write([record]) > 0)
+    except StoreRejected as exc:
+        return Trial(is_new=False, refusal=str(exc))
 
 
 def _put_if_absent(rows: dict[_Key, _Value], key: _Key, value: _Value) -> bool:

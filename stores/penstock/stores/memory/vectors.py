@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from penstock.stores.contract import Capabilities, Fence, Partial
-from penstock.stores.embeddings import by_collection, check_dimension, dimension_of
+from penstock.stores.contract import Capabilities, Fence, Partial, Trial
+from penstock.stores.embeddings import by_collection, check_dimension, dimension_of, try_out
 from penstock.stores.errors import StoreRejected
 from penstock.stores.filters import parse
 from penstock.stores.predicate import predicate
@@ -47,6 +47,16 @@ class MemoryVectors:
             check_dimension(collection, dimension, (each.vector for each in embeddings))
             _check_finite(embeddings)
         return sum(self._put(embedding) for embeddings in parts.values() for embedding in embeddings)
+
+    async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
+        """See `Store.rehearse`."""
+        rows = [(name, each) for name, stored in self._collections.items() for each in stored.values()]
+        return try_out(
+            records,
+            {name: dimension_of(each.vector) for name, each in rows},
+            {(name, each.key): each.created_at_us for name, each in rows},
+            lambda embedding, _: _check_finite([embedding]),
+        )
 
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:  # noqa: ARG002 - there are none
         """See `Store.partials`."""

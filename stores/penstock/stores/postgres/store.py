@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 
 from penstock.stores.answers import SqlAnswers
-from penstock.stores.contract import Capabilities, Fence, SqlReading
-from penstock.stores.errors import StoreUnavailable
-from penstock.stores.postgres import batch, partitions
+from penstock.stores.contract import Capabilities, Fence, SqlReading, Trial
+from penstock.stores.errors import StoreRejected, StoreUnavailable
+from penstock.stores.postgres import batch, partitions, rehearsal
 from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.deletions import Deletions
 from penstock.stores.postgres.filtering import compiled
@@ -75,6 +75,17 @@ class PostgresStore(PostgresInspection, PostgresUpkeep, SqlAnswers):
             return await self._pool.transact(
                 lambda connection: batch.apply(connection, rows, self._deletions, copies=copies)
             )
+
+    async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
+        """See `Store.rehearse`."""
+        with translated(self._settings.where):
+            with suppress(StoreRejected):  # told of each by itself
+                await self._refuse_what_lacks(batch.sort(records, None).records)
+            try:
+                await self._pool.transact(lambda connection: rehearsal.perform(connection, records, self._deletions))
+            except rehearsal.Rehearsed as done:
+                return done.trials
+        raise AssertionError("a rehearsal always ends by its own exception")
 
     async def keep_partitions(self, now_us: int) -> partitions.Partitions:
         """Make the partitions of *now_us* and of the two periods after it, and look for rows outside of all.

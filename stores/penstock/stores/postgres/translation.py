@@ -76,12 +76,19 @@ def translated(where: str) -> Iterator[None]:
         raise StoreUnavailable(f"{where} does not answer: {str(exc) or type(exc).__name__}") from exc
 
 
-def _store_error(exc: asyncpg.PostgresError, where: str) -> StoreError:
+def refusal_of(exc: asyncpg.PostgresError) -> str | None:
+    """Why the row is refused for good; None where something else than the row is wrong."""
     state: str | None = exc.sqlstate
     if state is None or isinstance(exc, asyncpg.DataError):  # also the driver's own, which never asked the server
-        return StoreRejected(_refusal(exc))
-    if (state[:2] in _REFUSALS and not _is_of_no_partition(exc)) or state == _DATATYPE_MISMATCH:
-        return StoreRejected(_refusal(exc))
+        return _refusal(exc)
+    is_refusal = (state[:2] in _REFUSALS and not _is_of_no_partition(exc)) or state == _DATATYPE_MISMATCH
+    return _refusal(exc) if is_refusal else None
+
+
+def _store_error(exc: asyncpg.PostgresError, where: str) -> StoreError:
+    if (refusal := refusal_of(exc)) is not None:
+        return StoreRejected(refusal)
+    state = exc.sqlstate
     if state in _MISSING:
         return StoreUnavailable(f"{where}: {_message(exc)}; the schema is not the one expected (`setup()` makes it)")
     return StoreUnavailable(f"{where}: {_message(exc)} ({state})")

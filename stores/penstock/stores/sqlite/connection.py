@@ -142,10 +142,7 @@ class WritingConnection:
     @contextlib.contextmanager
     def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
         """Commit what the block writes; roll it back where it finds that it must not be written."""
-        # Never a plain BEGIN: it would become a write later, when SQLITE_BUSY can no longer be waited out.
-        connection.execute("BEGIN IMMEDIATE")
-        if self._numbers.begin(connection):
-            self._schema = schema_version(connection)
+        self._begin(connection)
         try:
             with translated():
                 yield
@@ -155,6 +152,12 @@ class WritingConnection:
             raise
         connection.execute("COMMIT")
         self._numbers.commit()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        # Never a plain BEGIN: it would become a write later, when SQLITE_BUSY can no longer be waited out.
+        connection.execute("BEGIN IMMEDIATE")
+        if self._numbers.begin(connection):
+            self._schema = schema_version(connection)
 
     def _apply(self, connection: sqlite3.Connection, batch: Batch, *, hopeful: bool) -> int:
         return apply(connection, self._numbers, batch, hopeful=hopeful, schema=self._schema)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
+from penstock.stores.contract import Trial
+from penstock.stores.errors import StoreError, StoreRejected
+from penstock.stores.sqlite.batch import Batch
 from penstock.stores.sqlite.connection import WritingConnection
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.stores.sqlite.settings import SqliteSettings
 from penstock.stores.sqlite.translation import translated
+from penstock.wire.records import Record
 
 _LARGE_LOG_BYTES = 4 * 1024 * 1024
 """A log that is worth a checkpoint between those that its growth brings about."""
@@ -49,6 +53,24 @@ class KeepingConnection(WritingConnection):
                 return work(connection, self._numbers)
             finally:
                 connection.execute("ROLLBACK")
+
+    def try_out(self, records: Sequence[Record]) -> list[Trial]:
+        """See `Store.rehearse`. Nobody else can write meanwhile."""
+        with self._trusted() as connection:
+            self._begin(connection)
+            try:
+                return [self._trial(connection, record) for record in records]
+            finally:
+                connection.execute("ROLLBACK")
+                self._numbers.roll_back()
+
+    def _trial(self, connection: sqlite3.Connection, record: Record) -> Trial:
+        outcome = self._attempt(connection, Batch([record], None))
+        if isinstance(outcome, StoreRejected):
+            return Trial(is_new=False, refusal=str(outcome))
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return Trial(is_new=outcome > 0)
 
     def tidy(self) -> dict[str, int]:
         """Move a large log into the file while nobody writes, give back free pages where the file is made for that, and

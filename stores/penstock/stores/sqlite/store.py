@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
 
-from penstock.stores.contract import Capabilities, Fence, SqlReading
+from penstock.stores.contract import Capabilities, Fence, SqlReading, Trial
 from penstock.stores.schemas import refuse_unfit
 from penstock.stores.sqlite import backup
 from penstock.stores.sqlite.inspection import SqliteInspection
@@ -51,6 +51,10 @@ class SqliteStore(SqliteInspection, SqliteUpkeep):
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`. Calls that wait for the file at the same time share a commit, not a fate."""
         return await self._writer.write(records, fence)
+
+    async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
+        """See `Store.rehearse`."""
+        return await self._writer.try_out(records)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[SqlReading]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from penstock.stores.contract import Fence
+from penstock.stores.contract import Fence, Trial
 from penstock.stores.errors import StoreError, StoreUnavailable
 from penstock.stores.sqlite.batch import Batch
 from penstock.stores.sqlite.keeping import KeepingConnection, Work
@@ -69,6 +69,10 @@ class Writer:
     async def rehearse(self, work: Work[_Result]) -> _Result:
         """Run *work*, and take it back. See `KeepingConnection.rehearse`."""
         return await self._ordered(lambda: self._connection.rehearse(work))
+
+    async def try_out(self, records: Sequence[Record]) -> list[Trial]:
+        """See `Store.rehearse`."""
+        return await self._ordered(lambda: self._connection.try_out(records))
 
     async def tidy(self) -> dict[str, int]:
         """See `KeepingConnection.tidy`."""
