@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
 import msgpack
@@ -60,9 +60,13 @@ class Envelope:
         known["edits"] = _edits(known.get("edits", ()))
         return cls(**known)
 
-    def past(self) -> Past:
-        """What a replay carries on."""
-        return Past(self.first_at_ms, self.attempts, self.replays, self.edits)
+    def past(self, letter_id: str = "") -> Past:
+        """What a replay carries on. *letter_id* is that of a letter that is no record, which has no other id."""
+        return Past(self.first_at_ms, self.attempts, self.replays, self.edits, letter_id)
+
+    def edited(self, edit: Edit) -> Self:
+        """With one more edit."""
+        return replace(self, edits=(*self.edits, edit)[-MOST_EDITS:])
 
 
 _NAMES = tuple(each.name for each in fields(Envelope))
@@ -75,10 +79,7 @@ class Past(NamedTuple):
     attempts: int = 0
     replays: int = 0
     edits: tuple[Edit, ...] = ()
-
-    def edited(self, edit: Edit) -> Past:
-        """With one more edit."""
-        return self._replace(edits=(*self.edits, edit)[-MOST_EDITS:])
+    letter_id: str = ""
 
     def pack(self) -> bytes:
         """As it lies in the log beside the frame."""
@@ -105,10 +106,10 @@ class Note(NamedTuple):
     at_ms: int
 
     @classmethod
-    def of(cls, envelope: Envelope, at_ms: int, edits: int | None = None) -> Self:
+    def of(cls, envelope: Envelope, at_ms: int) -> Self:
         """The note of a letter that leaves at *at_ms*."""
-        known = len(envelope.edits) if edits is None else edits
-        return cls(envelope.kind, envelope.reason, envelope.record_kind, envelope.replayed_as, known, at_ms)
+        edits = len(envelope.edits)
+        return cls(envelope.kind, envelope.reason, envelope.record_kind, envelope.replayed_as, edits, at_ms)
 
     def pack(self) -> bytes:
         """As it is kept."""

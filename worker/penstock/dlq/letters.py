@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import array
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-import msgpack
-
+from penstock.dlq.selection import Selection
+from penstock.dlq.showing import shown
 from penstock.wire.entries import DeadEntry
-from penstock.wire.errors import FrameError, PenstockError
-from penstock.wire.frames import decode
+from penstock.wire.errors import FrameError
+from penstock.wire.frames import Frame, decode, frame_of
 from penstock.wire.ids import format_id, from_us, parse_id
+from penstock.wire.letters import Envelope, fingerprint
 from penstock.wire.queue import Queue
-from penstock.wire.records import LANES, Record
-from penstock.wire.text import load_object, load_value
+from penstock.wire.records import Record
 
 UNDECODABLE = "undecodable"
 """Error kind: the letter holds the bytes of a whole entry of the log that is no frame."""
 
-_PAGE = 50
+_FIRST_PAGE, _LARGEST_PAGE = 50, 500
+_PAGE_BYTES = 4 * 1024 * 1024
 """Letters read at once. A record has at most 8 MB, most have a few hundred bytes."""
 
 _SHOWN_BYTES = 256
 
 
-class UnknownLane(PenstockError, ValueError):
-    """No lane has this name."""
+class Edited(NamedTuple):
+    """That a letter's record was changed by hand."""
+
+    at: datetime
+    fields: Sequence[str]
+    """Their names. The values before are kept nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +48,16 @@ class DeadLetter:
     record_kind: str
     error_kind: str
     reason: str
+    fingerprint: str
+    """The same for letters that have one cause: see `groups`."""
     attempts: int
+    """Of all replays together."""
+    replays: int
+    """How often it was replayed before."""
+    edits: Sequence[Edited]
+    """The latest ten."""
     first_at: datetime | None
+    """When it was given up first, before any replay."""
     last_at: datetime | None
     worker: str
     version: str
@@ -57,22 +68,41 @@ class DeadLetter:
     @classmethod
     def of(cls, entry: DeadEntry) -> Self:
         """The letter of *entry*; what an older worker did not write is empty."""
-        envelope: Mapping[str, Any] = msgpack.unpackb(entry.letter.envelope)
+        envelope = Envelope.unpack(entry.letter.envelope)
+        lane, kind = entry.partition.lane, envelope.record_kind
         return cls(
             id=entry.letter.record_id,
-            lane=entry.partition.lane,
+            lane=lane,
             partition=entry.partition.number,
             records=entry.letter.records,
-            record_kind=envelope.get("record_kind", ""),
-            error_kind=envelope.get("kind", ""),
-            reason=envelope.get("reason", ""),
-            attempts=envelope.get("attempts", 0),
-            first_at=_time(envelope.get("first_at_ms")),
-            last_at=_time(envelope.get("last_at_ms")),
-            worker=envelope.get("worker", ""),
-            version=envelope.get("version", ""),
+            record_kind=kind,
+            error_kind=envelope.kind,
+            reason=envelope.reason,
+            fingerprint=envelope.fingerprint or fingerprint(lane, kind, envelope.kind, envelope.reason),
+            attempts=envelope.attempts,
+            replays=envelope.replays,
+            edits=tuple(Edited(from_us(each.at_ms * 1000), each.fields) for each in envelope.edits),
+            first_at=_time(envelope.first_at_ms),
+            last_at=_time(envelope.last_at_ms),
+            worker=envelope.worker,
+            version=envelope.version,
             entry=entry,
         )
+
+    @property
+    def envelope(self) -> Envelope:
+        """What lies beside the record."""
+        return Envelope.unpack(self.entry.letter.envelope)
+
+    @property
+    def decoded(self) -> Record | None:
+        """The record itself; None where the letter is none, or is one that this code is too old for."""
+        if self.error_kind == UNDECODABLE:
+            return None
+        try:
+            return decode(self.entry.letter.record)
+        except FrameError:
+            return None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -80,32 +110,57 @@ class DeadLetter:
 
         A letter that is no record, or that this code is too old for, shows its size and its first bytes.
         """
+        record = self.decoded
+        if record is None:
+            body = self.entry.letter.record
+            return {"bytes": len(body), "starts_with": body[:_SHOWN_BYTES].hex(" ")}
+        return shown(record)
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that the record is of, where it is of one."""
+        return getattr(self.decoded, "session_id", None)
+
+    @property
+    def frame(self) -> Frame:
+        """What a replay appends to the log."""
         body = self.entry.letter.record
-        if self.error_kind != UNDECODABLE:
-            try:
-                return _shown(decode(body))
-            except FrameError:
-                pass
-        return {"bytes": len(body), "starts_with": body[:_SHOWN_BYTES].hex(" ")}
+        # Bytes that were no frame go back as they came: a worker that can read them by now will.
+        return Frame(body, self.records) if self.error_kind == UNDECODABLE else frame_of([body], self.records)
 
 
 async def list_letters(
-    queue: Queue, lane: str | None = None, error_kind: str | None = None, limit: int | None = None
+    queue: Queue,
+    lane: str | None = None,
+    error_kind: str | None = None,
+    limit: int | None = None,
+    *,
+    group: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    session: str | None = None,
 ) -> AsyncIterator[DeadLetter]:
     """Dead letters, oldest first within each partition; those that came after the call began are left out.
 
+    Of a group (`DeadLetter.fingerprint`, or its first characters), given up between *since* and *until*, of a session.
     Holds a page in memory, never all.
 
     Raises:
         UnknownLane: *lane* is none.
+        InvalidRecord: A time names no zone.
         QueueUnavailable: No answer.
     """
-    if lane is not None and lane not in LANES:
-        raise UnknownLane(f"no lane is called {lane!r}; known are {', '.join(LANES)}")
+    which = Selection(lane=lane, error_kind=error_kind, group=group, since=since, until=until, session=session)
+    async for letter in selected(queue, which, limit):
+        yield letter
+
+
+async def selected(queue: Queue, which: Selection, limit: int | None = None) -> AsyncIterator[DeadLetter]:
+    """See `list_letters`."""
     found = 0
-    async for entry in _entries(queue, lane):
+    async for entry in _entries(queue, which.lane):
         letter = DeadLetter.of(entry)
-        if error_kind is None or letter.error_kind == error_kind:
+        if which.takes(letter):
             if found == limit:
                 return
             found += 1
@@ -116,12 +171,19 @@ async def _entries(queue: Queue, lane: str | None) -> AsyncIterator[DeadEntry]:
     # The ends are taken first: a letter that is replayed and dies again at once must not be met twice.
     wheres = [where for where in queue.all_partitions() if lane in (None, where.lane)]
     ends = {where: await queue.newest_letter(where) for where in wheres}
+    count = _FIRST_PAGE
     for where, end in ends.items():
         after = "-"
-        while end and (page := await queue.dead_letters(where, _PAGE, after, end)):
+        while end and (page := await queue.dead_letters(where, count, after, end)):
             for entry in page:
                 yield entry
-            after = page[-1].entry_id
+            after, count = page[-1].entry_id, _fitting(page)
+
+
+def _fitting(page: Sequence[DeadEntry]) -> int:
+    """How many letters like those of *page* are read at once."""
+    size = sum(len(entry.letter.record) for entry in page) // len(page)
+    return max(1, min(_LARGEST_PAGE, _PAGE_BYTES // max(1, size)))
 
 
 async def find(queue: Queue, record_id: object) -> DeadLetter | None:
@@ -137,36 +199,3 @@ async def find(queue: Queue, record_id: object) -> DeadLetter | None:
 
 def _time(at_ms: int | None) -> datetime | None:
     return None if at_ms is None else from_us(at_ms * 1000)
-
-
-def _vector(value: bytes) -> list[float]:
-    floats = array.array("f", value)
-    if sys.byteorder == "big":
-        floats.byteswap()
-    return floats.tolist()
-
-
-def _stamp(value: bytes) -> str:
-    return value.hex()
-
-
-_SHOW: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("id", "stream_id", "message_id"), format_id),
-    **dict.fromkeys(("stamp", "status_stamp"), _stamp),
-    **dict.fromkeys(("metadata", "data", "fields", "stats"), load_object),
-    **dict.fromkeys(("result", "value"), load_value),
-    "vector": _vector,
-}
-
-
-def _shown(record: Record) -> dict[str, Any]:
-    return dict(_field(name, value) for name, value in record._asdict().items() if value is not None)
-
-
-def _field(name: str, value: Any) -> tuple[str, Any]:
-    """A field for showing; as it is where it is not what it should be, which may be why the record was refused."""
-    shown, show = (name.removesuffix("_us"), from_us) if name.endswith("_us") else (name, _SHOW.get(name))
-    try:
-        return shown, value if show is None else show(value)
-    except (ValueError, TypeError, OverflowError):
-        return name, value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -33,6 +33,8 @@ class Batch:
     """How many records an item counts for, where it is not one: a replayed letter of a whole stream."""
     brought: list[tuple[Entry, Sequence[Record]]] = field(default_factory=list)
     """The entries and what they hold."""
+    came: dict[bytes, Entry] = field(default_factory=dict)
+    """Of records that a replay brings again, by their ids: the entry that they are in."""
     corrupt: list[tuple[Entry, str]] = field(default_factory=list)
     """Entries that are no frame, and why."""
 
@@ -61,6 +63,8 @@ def decode(entries: Sequence[Entry]) -> Batch:
         if len(records) != entry.records and len(records) == 1:
             batch.weights[records[0].id] = entry.records
         batch.brought.append((entry, records))
+        if entry.past:
+            batch.came.update((record.id, entry) for record in records)
         for record in records:
             (batch.chunks if type(record) is StreamChunk else batch.items).append(record)  # type: ignore[arg-type]
     return batch

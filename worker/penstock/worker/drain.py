@@ -296,7 +296,8 @@ class _SliceRun:
         traces = Traces(batch.brought if refused else (), streams.weights)
         for one in refused:
             if weight := _weight(one.record, batch, streams):
-                buried.append((letters.refused(one, weight), traces.of(one.record)))
+                letter = letters.refused(one, weight, batch.came.get(one.record.id))
+                buried.append((letter, traces.of(one.record)))
             else:  # a view of a stream that goes on: its text is in the buffer, and its message comes
                 _log.warning("stream view refused", partition=str(self._partition), reason=one.reason)
         dead = sum(letter.records for letter, _ in buried)
