@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.embedded import EmbeddedQueue
-from tests.faults.system import System
+from penstock.testing.system import System
 
 
 @pytest.fixture

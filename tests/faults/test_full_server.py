@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.embedded import EmbeddedQueue
-from tests.faults.system import System
+from penstock.testing.system import System
 
 
 @pytest.mark.parametrize("when", ["before the worker starts", "while the worker runs"])

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
+from penstock.testing.system import System
 from tests.conformance.postgres_server import Schema
 from tests.conformance.sqlite_file import rows
-from tests.faults.system import System
 
 Look: TypeAlias = Callable[[str], list[tuple[Any, ...]]]
 """The rows of a statement."""

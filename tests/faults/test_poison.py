@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from penstock.producer import DeadLettered
-from tests.faults.system import System
+from penstock.testing.system import System
 
 TRIGGER = """
 CREATE TRIGGER poison BEFORE INSERT ON messages WHEN NEW.content = 'poison'

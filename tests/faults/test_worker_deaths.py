@@ -7,7 +7,7 @@ import signal
 from collections import defaultdict
 
 from penstock.query import Reader
-from tests.faults.system import System
+from penstock.testing.system import System
 
 RECORDS = 20_000
 SESSIONS = 40

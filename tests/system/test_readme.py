@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from penstock.embedded import EmbeddedQueue
-from tests.faults.system import System
+from penstock.testing.system import System
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -11,7 +11,7 @@ from penstock.cli.exits import Code
 from penstock.direct import open_store
 from penstock.embedded import EmbeddedQueue
 from penstock.query import Reader
-from tests.faults.system import System
+from penstock.testing.system import System
 from tests.system.command import penstock
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from penstock.embedded import EmbeddedQueue
 from penstock.stores.sqlite import SqliteStore, open_sql
+from penstock.testing.system import System
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.queue import Queue
 from penstock.wire.records import Record
@@ -25,7 +26,6 @@ from penstock.worker.upkeep import SLICE, Caretaker
 from tests.conformance.sql_records import counted, log, message
 from tests.conformance.sqlite_file import session_counts, stored_messages
 from tests.conformance.state_records import context, deleted, key_value, task
-from tests.faults.system import System
 from tests.system.command import COMMAND, process
 
 DAY_US = 86_400_000_000

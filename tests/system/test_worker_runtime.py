@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from penstock.embedded import EmbeddedQueue
+from penstock.testing.system import System
 from penstock.wire.queue import Queue
-from tests.faults.system import System
 
 ARQ = [sys.executable, "-m", "arq", "penstock.worker.WorkerSettings", "--burst"]
 OURS = [sys.executable, "-m", "penstock.cli", "worker", "--burst"]

@@ -16,12 +16,12 @@ from penstock.stores import StoreRejected, sql_store
 from penstock.stores.contract import SqlStore
 from penstock.stores.errors import SchemaTooOld
 from penstock.stores.sqlite.schema import MIGRATIONS
+from penstock.testing.system import System
 from penstock.wire.building_state import StateBuilder
 from penstock.wire.ids import RisingClock, StampClock, id_from_key
 from penstock.wire.records import LogEvent, MessageDeletion
 from tests.conformance.postgres_server import Postgres, Schema
 from tests.conformance.sqlite_file import execute
-from tests.faults.system import System
 from tests.system.command import penstock
 from tests.upgrade.earlier import OLD, dumps, load_postgres, load_sqlite
 

@@ -12,7 +12,7 @@ import inspect
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import msgpack
@@ -45,6 +45,7 @@ from penstock.worker.lanes import LanePaused
 from penstock.worker.logs import configure
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
+from penstock.worker.steady import steady
 from penstock.worker.steps import Reached, Step, go_on
 from penstock.worker.sweeper import forgotten
 from penstock.worker.upkeep import Caretaker
@@ -146,7 +147,7 @@ class Foreman:
         if worker.burst:
             # arq queues the next sweep ahead of its second, and a burst ends only when its queue is empty.
             worker.cron_jobs.clear()
-        worker.heart_beat = _tolerant(worker.heart_beat)  # type: ignore[method-assign] # see `_tolerant`
+        steady(worker)
         self._hand_over_on_signals(worker)
         _log.info("worker started", worker=self._worker_id, partitions=queue.partitions, share=fleet.share)
 
@@ -254,16 +255,6 @@ def _running_worker() -> Worker:
     main = asyncio.current_task()
     worker = inspect.getcoroutinelocals(cast("Coroutine[Any, Any, Any]", main and main.get_coro()))["self"]
     return cast("Worker", worker)
-
-
-def _tolerant(heart_beat: Callable[[], Awaitable[None]]) -> Callable[[], Coroutine[Any, Any, None]]:
-    """arq's heartbeat, which also queues its cron jobs. It must not end the worker when the server is full."""
-
-    async def beat() -> None:
-        with contextlib.suppress(OutOfMemoryError):
-            await heart_beat()
-
-    return beat
 
 
 async def _kept_alive(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
