@@ -71,7 +71,7 @@ async def test_list_of_nothing_of_a_kind_says_that_there_may_be_others(
 
     ran = await on(queue, capsys, "list", "--kind", "refused")
 
-    assert ran == Ran(Code.OK, "", "No dead letters of that lane or kind.\n")
+    assert ran == Ran(Code.OK, "", "No such dead letters.\n")
 
 
 async def test_an_unknown_lane_is_a_usage_error_with_the_known_ones(

@@ -1,10 +1,9 @@
-"""`penstock dlq`: the dead letters."""
+"""`penstock dlq`: the dead letters, seen. What moves and changes them lies beside."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -13,20 +12,16 @@ import typer
 from rich.json import JSON
 
 from penstock import dlq
+from penstock.cli import dead_letter_editing, dead_letter_files, dead_letter_moves
 from penstock.cli.connection import ask
+from penstock.cli.dead_letter_options import Group, Id, Kind, Lane, Limit, Session, Since, Until, which
 from penstock.cli.display import age, console, moment, plain, print_json, print_table, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, JsonLines, Namespace, RedisUrl
-from penstock.dlq import DeadLetter, Outcome
-from penstock.wire.ids import parse_id
-from penstock.wire.queue import Queue
+from penstock.dlq import DeadLetter
+from penstock.dlq.history import Replayed
 
 app = typer.Typer(help="Dead letters: records that a store refused for good. They wait here.", no_args_is_help=True)
-
-Lane = Annotated[str | None, typer.Option(help="Only of this lane: messages, logs, state or embeddings.")]
-Kind = Annotated[str | None, typer.Option(help="Only of this error kind, as `list` shows it.")]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Record ids; without, all letters.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most this many.")]
 
 _SHOWN_NUMBERS = 8
 _TABLE_ROWS = 100
@@ -37,16 +32,21 @@ def list_(
     *,
     lane: Lane = None,
     kind: Kind = None,
+    group: Group = None,
+    since: Since = None,
+    until: Until = None,
+    session: Session = None,
     limit: Limit = None,
     json: JsonLines = False,
     redis_url: RedisUrl = REDIS_URL,
     namespace: Namespace = NAMESPACE,
 ) -> None:
     """List dead letters, oldest first within each partition."""
+    chosen = which(lane=lane, error_kind=kind, group=group, since=since, until=until, session=session)
     show = _print_lines if json else _print_table
     most = limit if limit or json else _TABLE_ROWS
-    if not ask(redis_url, namespace, lambda queue: show(dlq.list_letters(queue, lane, kind, most))):
-        say("No dead letters of that lane or kind." if lane or kind else "No dead letters.")
+    if not ask(redis_url, namespace, lambda queue: show(dlq.list_letters(queue, limit=most, **chosen))):
+        say("No such dead letters." if chosen else "No dead letters.")
 
 
 async def _print_lines(letters: AsyncIterator[DeadLetter]) -> int:
@@ -63,7 +63,9 @@ async def _print_table(letters: AsyncIterator[DeadLetter]) -> int:
     if rows:
         print_table(["id", "lane", "for", "reason"], rows, ["for"], whole=True)
         if len(rows) == _TABLE_ROWS:
-            say(f"There may be more than these {_TABLE_ROWS}: --limit, or --json for all.")
+            say(
+                f"There may be more than these {_TABLE_ROWS}: --limit, or --json for all; by cause: penstock dlq groups"
+            )
         say("One in full: penstock dlq show ID. Once the cause is gone: penstock dlq replay [ID]...")
     return len(rows)
 
@@ -73,9 +75,44 @@ def _waited(letter: DeadLetter, now: datetime) -> str | None:
 
 
 @app.command()
+def groups(
+    *,
+    lane: Lane = None,
+    kind: Kind = None,
+    group: Group = None,
+    since: Since = None,
+    until: Until = None,
+    session: Session = None,
+    json: JsonLines = False,
+    redis_url: RedisUrl = REDIS_URL,
+    namespace: Namespace = NAMESPACE,
+) -> None:
+    """Group dead letters by their cause, the largest group first.
+
+    Letters of one group have lane, record kind, error kind and reason in common, but for the numbers, ids and quoted
+    parts in it. The other commands take a group with --group.
+    """
+    chosen = which(lane=lane, error_kind=kind, group=group, since=since, until=until, session=session)
+    found = ask(redis_url, namespace, lambda queue: dlq.groups(queue, **chosen))
+    if json:
+        for each in found:
+            print_json(asdict(each))
+    elif found:
+        columns = ["group", "letters", "lane", "record", "last (UTC)", "sample", "reason"]
+        rows = [
+            [each.fingerprint, each.letters, each.lane, each.record_kind, each.last_at, each.sample,
+             f"{each.error_kind}: {each.reason}"]
+            for each in found
+        ]  # fmt: skip
+        print_table(columns, rows, ["letters"], whole=True)
+    else:
+        say("No such dead letters." if chosen else "No dead letters.")
+
+
+@app.command()
 def show(
     *,
-    id: Annotated[str, typer.Argument(metavar="ID", help="The record's id.")],  # noqa: A002 - the option's name
+    id: Id,  # noqa: A002 - the option's name
     json: Json = False,
     redis_url: RedisUrl = REDIS_URL,
     namespace: Namespace = NAMESPACE,
@@ -98,8 +135,12 @@ def _print_letter(letter: DeadLetter) -> None:
         "record": letter.record_kind + (f", counts for {letter.records:,}" if letter.records != 1 else ""),
         "error": letter.error_kind,
         "reason": letter.reason,
+        "group": letter.fingerprint,
         "tries": letter.attempts,
-        "when": f"{moment(letter.last_at)} UTC" if letter.last_at else "-",
+        "first": f"{moment(letter.first_at)} UTC" if letter.first_at else "-",
+        "last": f"{moment(letter.last_at)} UTC" if letter.last_at else "-",
+        "replayed": f"{letter.replays} time{'' if letter.replays == 1 else 's'}" if letter.replays else "never",
+        "edited": "; ".join(f"{moment(each.at)} UTC: {', '.join(each.fields)}" for each in letter.edits) or "never",
         "worker": f"{letter.worker} (penstock {letter.version})",
     }
     for name, value in facts.items():
@@ -116,78 +157,43 @@ def _shortened(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_json(letter: DeadLetter) -> dict[str, Any]:
-    return {each.name: getattr(letter, each.name) for each in fields(letter) if each.name != "entry"}
+    told = {each.name: getattr(letter, each.name) for each in fields(letter) if each.name != "entry"}
+    return {**told, "edits": [each._asdict() for each in letter.edits]}
 
 
 @app.command()
-def replay(
+def history(
     *,
-    ids: Ids = None,
+    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only of this record.")] = None,  # noqa: A002
     lane: Lane = None,
-    kind: Kind = None,
-    json: Json = False,
+    limit: Limit = None,
+    json: JsonLines = False,
     redis_url: RedisUrl = REDIS_URL,
     namespace: Namespace = NAMESPACE,
 ) -> None:
-    """Send dead letters through the queue again.
+    """List what was replayed, the newest first within each partition, and what became of it.
 
-    Each keeps its id. All of them, or those given. Exit code 3 when a given ID has no letter.
+    stored: by a store, or left out by the worker's strategy. dead: it came back, with the reason. pending: still in the
+    queue. Each partition remembers about its last 5,000 replays.
     """
-    _no_ids_with_filters(ids, lane, kind)
-    outcome = ask(redis_url, namespace, lambda queue: dlq.replay(queue, ids=ids or None, lane=lane, error_kind=kind))
-    _tell(outcome, "replayed", json)
+    most = limit if limit or json else _TABLE_ROWS
+
+    async def show_all(found: AsyncIterator[Replayed]) -> int:
+        replays = []
+        async for each in found:
+            if json:
+                print_json(asdict(each))
+            replays.append([each.id, each.at, each.outcome, each.reason or f"was {each.was}"])
+        if replays and not json:
+            print_table(["id", "replayed (UTC)", "outcome", "reason"], replays, whole=True)
+        return len(replays)
+
+    if not ask(redis_url, namespace, lambda queue: show_all(dlq.history(queue, id, lane=lane, limit=most))):
+        say("Nothing was replayed.")
 
 
-@app.command()
-def purge(
-    *,
-    ids: Ids = None,
-    lane: Lane = None,
-    kind: Kind = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    json: Json = False,
-    redis_url: RedisUrl = REDIS_URL,
-    namespace: Namespace = NAMESPACE,
-) -> None:
-    """Remove dead letters for good.
-
-    They stay counted as purged. Asks first. Exit code 3 when a given ID has no letter.
-    """
-    _no_ids_with_filters(ids, lane, kind)
-    for each in ids or ():
-        parse_id(each)  # before anybody is asked
-    if not yes:
-        _confirm(len(ids) if ids else ask(redis_url, namespace, lambda queue: _count(queue, lane, kind)))
-    outcome = ask(redis_url, namespace, lambda queue: dlq.purge(queue, ids=ids or None, lane=lane, error_kind=kind))
-    _tell(outcome, "purged", json)
-
-
-def _no_ids_with_filters(ids: list[str] | None, lane: str | None, kind: str | None) -> None:
-    if ids and (lane or kind):
-        raise Stop("give ids, or --lane and --kind, not both", Code.USAGE)
-
-
-async def _count(queue: Queue, lane: str | None, kind: str | None) -> int:
-    letters = 0
-    async for _ in dlq.list_letters(queue, lane, kind):
-        letters += 1
-    return letters
-
-
-def _confirm(letters: int) -> None:
-    if not letters:
-        return
-    noun = "dead letter" if letters == 1 else "dead letters"
-    if not sys.stdin.isatty():
-        raise Stop(f"purge removes {letters:,} {noun} for good; without a terminal it needs --yes", Code.USAGE)
-    if not typer.confirm(f"Remove {letters:,} {noun} for good?", err=True):
-        raise Stop("nothing was removed", Code.NO)
-
-
-def _tell(outcome: Outcome, verb: str, json: bool) -> None:
-    if json:
-        print_json({verb: outcome.letters, "records": outcome.records, "missing": outcome.missing})
-    else:
-        say(f"{outcome.letters:,} dead letter{'' if outcome.letters == 1 else 's'} {verb}.")
-    if outcome.missing:
-        raise Stop(f"no dead letter of {', '.join(outcome.missing)}", Code.NOT_FOUND)
+app.command()(dead_letter_moves.replay)
+app.command()(dead_letter_moves.purge)
+app.command()(dead_letter_editing.edit)
+app.command("export")(dead_letter_files.export)
+app.command("import")(dead_letter_files.import_)

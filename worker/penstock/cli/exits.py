@@ -65,6 +65,7 @@ def verdict(error: PenstockError) -> tuple[Code, str]:
 
 def _verdicts() -> list[tuple[tuple[type[PenstockError], ...], Code, str]]:
     from penstock.dlq import UnknownLane  # noqa: PLC0415 - errors are rare, and the parts they come from slow to load
+    from penstock.dlq.files import NoLetters  # noqa: PLC0415
     from penstock.embedded import EmbeddedServerError  # noqa: PLC0415
     from penstock.producer.errors import DeadLettered, NotQueued, NotStored  # noqa: PLC0415
     from penstock.query import InvalidQuery  # noqa: PLC0415
@@ -84,7 +85,7 @@ def _verdicts() -> list[tuple[tuple[type[PenstockError], ...], Code, str]]:
         ((StoreUnavailable,), Code.AWAY, _STORE_REMEDY),
         ((QueueFull, NotQueued, NotStored), Code.AWAY, ""),
         ((DeadLettered,), Code.NO, ""),
-        ((InvalidRecord, InvalidQuery, FilterError, UnknownLane, DimensionMismatch), Code.USAGE, ""),
+        ((InvalidRecord, InvalidQuery, FilterError, UnknownLane, NoLetters, DimensionMismatch), Code.USAGE, ""),
         ((ConfigMismatch, InvalidSetting, QueueRejected, BadStoreURL, EmbeddedServerError), Code.SETUP, ""),
         ((StoreRejected,), Code.SETUP, _STORE_REMEDY),
     ]

@@ -66,10 +66,10 @@ async def _export(sql_url: str, file: Path, tables: Sequence[str]) -> None:
             else:
                 await export_to(store, file, tables, tell)
     except BrokenPipeError:
-        _let_go_of_standard_output()
+        let_go_of_standard_output()
         raise SystemExit(Code.NO) from None
     except OSError as exc:
-        raise _unwritable(file, exc) from exc
+        raise unwritable(file, exc) from exc
     except WouldReplaceItself as exc:
         raise Stop(str(exc), Code.USAGE) from None
     finally:
@@ -100,14 +100,14 @@ async def _back_up(sql_url: str, file: Path) -> None:
         with Bars() as bars:
             await back_up(store, file, bars.tell)
     except OSError as exc:
-        raise _unwritable(file, exc) from exc
+        raise unwritable(file, exc) from exc
     except WouldReplaceItself as exc:
         raise Stop(str(exc), Code.USAGE) from None
     finally:
         await store.close()
 
 
-def _let_go_of_standard_output() -> None:
+def let_go_of_standard_output() -> None:
     """Whoever read it has seen enough. Python would complain of what is still to be written when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
@@ -128,5 +128,6 @@ def _store(sql_url: str) -> SqlStore:
     return sql_store(sql_url)
 
 
-def _unwritable(file: Path, exc: OSError) -> Stop:
+def unwritable(file: Path, exc: OSError) -> Stop:
+    """Why *file* cannot be written."""
     return Stop(f"{file} cannot be written: {exc.strerror or exc}", Code.SETUP)

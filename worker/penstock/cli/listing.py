@@ -23,7 +23,8 @@ Row = Sequence[object]
 MOST = 1000
 
 
-def _time(text: str) -> datetime:
+def time_of(text: str) -> datetime:
+    """The point in time that an option gives; UTC where it names no zone."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -34,8 +35,8 @@ def _time(text: str) -> datetime:
 Limit = Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")]
 After = Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on after a page, with the cursor it ended with.")]
 All = Annotated[bool, typer.Option("--all", help="Every page, one after the other.")]
-Since = Annotated[datetime | None, typer.Option(parser=_time, metavar="TIME", help="Created then or later; UTC.")]
-Until = Annotated[datetime | None, typer.Option(parser=_time, metavar="TIME", help="Created before; UTC.")]
+Since = Annotated[datetime | None, typer.Option(parser=time_of, metavar="TIME", help="Created then or later; UTC.")]
+Until = Annotated[datetime | None, typer.Option(parser=time_of, metavar="TIME", help="Created before; UTC.")]
 Newest = Annotated[bool, typer.Option("--newest-first", help="The latest first.")]
 Agent = Annotated[str | None, typer.Option("--agent", "--agent-id", help="Of this agent.")]
 OfSession = Annotated[str | None, typer.Option("--session", "--session-id", help="Of this session.")]

@@ -6,7 +6,9 @@ import difflib
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+import orjson
 
 from penstock.dlq.letters import DeadLetter, find
 from penstock.dlq.rebuilding import ANCHORS, rebuilt
@@ -15,7 +17,13 @@ from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import encode
 from penstock.wire.letters import Edit
 from penstock.wire.queue import Queue
-from penstock.wire.records import Record, kind_of
+from penstock.wire.records import KINDS, Record, kind_of
+
+_TEXTS = {
+    kind.record: {name for name, hint in get_type_hints(kind.record).items() if str in (get_args(hint) or (hint,))}
+    for kind in KINDS
+}
+"""The fields of each kind that hold text."""
 
 Change = Callable[[DeadLetter], Record | None]
 """The record to send in the place of a letter's, of the same id and ordering key; None to leave the letter."""
@@ -71,6 +79,23 @@ async def edit(queue: Queue, record_id: object, fields: Mapping[str, Any], *, wh
     raw = edited.entry.letter
     at = await queue.put_edited(letter.entry, raw.record, raw.envelope)
     return Edition(None if at is None else await find(queue, record_id), names)
+
+
+def value_of(record: Record, name: str, text: str) -> Any:
+    """What *text* stands for in the field *name* of *record*: itself in one of text, else JSON.
+
+    Raises:
+        InvalidRecord: There is no such field, or *text* is no JSON.
+    """
+    _refuse_unknown(record, name)
+    if name in _TEXTS[type(record)]:
+        return text
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        if f"{name}_us" in record._fields:
+            return text
+        raise InvalidRecord(name, text, "JSON is needed") from None
 
 
 def mended(letter: DeadLetter, record: Record, now_ms: int) -> DeadLetter:

@@ -30,6 +30,7 @@ _NOT_NEGATIVE = (
     "retain_messages_days",
     "retain_logs_days",
     "retain_tasks_days",
+    "retain_dead_days",
     "breaker_run",
 )
 
@@ -58,7 +59,6 @@ class WorkerConfig:
     release before will do until then, but what it has no place for waits."""
     server_check: ServerCheck = "refuse"
     """A queue server that evicts, or keeps nothing on disk, is refused at the start; `warn` only says so."""
-
 
     lease_ms: int = 10_000
     """A worker that dies is replaced after this long."""
@@ -134,6 +134,9 @@ class WorkerConfig:
 
     retain_tasks_days: int = 0
     """Tasks that are completed, failed or cancelled are removed this long after their last change. 0: kept for ever."""
+
+    retain_dead_days: int = 0
+    """Dead letters are purged this long after they were given up, edited or imported last. 0: kept for ever."""
 
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto` is console on a terminal, else JSON."""

@@ -1,4 +1,4 @@
-"""Upkeep: what a SQL store rids itself of by the settings, a slice at a time, beside the drains.
+"""Upkeep: what a SQL store and the dead letters are rid of by the settings, a slice at a time, beside the drains.
 
 One worker of the fleet at a time does it. That is for the others' sake alone: every slice may be repeated, and run
 beside another one.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import structlog
 
+from penstock.dlq.retention import expire
 from penstock.stores.contract import SqlStore
 from penstock.stores.errors import StoreError
 from penstock.stores.upkeep import Excess, Kind
@@ -191,8 +193,10 @@ class Caretaker:
         try:
             if not await site.queue.claim_upkeep(site.fleet.worker_id, round(self._period_s * _SHARE * 1000)):
                 return None
+            pause = self._pause_until(began + self._period_s * _SHARE)
+            await self._purge_letters(pause)  # first: no store need answer for it
             run = Run(await site.stores.sql(), site.config, site.now_ms() * 1000)
-            await run.perform(self._pause_until(began + self._period_s * _SHARE))
+            await run.perform(pause)
         except (QueueUnavailable, QueueFull, StoreError) as exc:
             _log.warning("upkeep waits", reason=str(exc), **(run.counted() if run else {}))
             return run
@@ -200,6 +204,18 @@ class Caretaker:
         say = _log.info if counted else _log.debug
         say("upkeep", complete=run.is_complete, ms=round((time.monotonic() - began) * 1000), **counted)
         return run
+
+    async def _purge_letters(self, pause: Pause) -> None:
+        """Purge the dead letters that are past their time, and tell how many of each lane."""
+        days = self._site.config.retain_dead_days
+        if not days:
+            return
+        gone: Counter[str] = Counter()
+        try:
+            await expire(self._site.queue, self._site.now_ms() - days * _DAY_US // 1000, gone, pause)
+        finally:
+            if gone:
+                _log.info("dead letters purged", older_than=_days(days), **gone)
 
     def _pause_until(self, end: float) -> Pause:
         async def pause(took_s: float) -> bool:
