@@ -69,12 +69,15 @@ def test_zero_switches_both_off() -> None:
     refuse(Breaker(run=0, ratio=0, window=1_000), 5_000)
 
 
-def test_after_it_has_tripped_it_counts_anew() -> None:
+def test_what_has_tripped_stays_so_until_it_is_reset() -> None:
     breaker = Breaker(run=3, ratio=0, window=10)
-    refuse(breaker, 2)
-    with pytest.raises(Tripped):
-        breaker.refused("bad")
+    refuse(breaker, 2, "the first")
+    for _ in range(3):
+        with pytest.raises(Tripped, match="3 records in a row were refused, the first: the first"):
+            breaker.refused("bad")
+        breaker.stored(1)
 
+    breaker.reset()
     refuse(breaker, 2)
     with pytest.raises(Tripped):
         breaker.refused("bad")
@@ -105,6 +108,7 @@ def test_it_trips_exactly_where_a_plain_count_would(fine: list[bool], run: int, 
         elif in_a_row or part:
             with pytest.raises(Tripped):
                 breaker.refused("bad")
+            breaker.reset()
             seen.clear()
         else:
             breaker.refused("bad")

@@ -17,6 +17,7 @@ from penstock.cli import (
     exporting,
     health,
     importing,
+    lanes,
     migrating,
     queries,
     status,
@@ -77,6 +78,7 @@ app.command("upkeep")(upkeep.upkeep)
 app.add_typer(config.app, name="config")
 app.add_typer(queries.app, name="query")
 app.add_typer(dead_letters.app, name="dlq")
+app.add_typer(lanes.app, name="lanes")
 
 
 def _let_help_flow(group: typer.Typer) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.cli import health
 from penstock.cli.connection import ask
 from penstock.cli.display import age, console, print_json, print_table
+from penstock.cli.lane_states import LaneState, states_of
 from penstock.cli.ledger import Status
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, KnownSqlUrl, Namespace, RedisUrl
+from penstock.wire.queue import Queue
 
 
 def status(
@@ -20,10 +22,10 @@ def status(
     sql_url: KnownSqlUrl = None,
 ) -> None:
     """Show how far the stores are behind, and, where its URL is set, how the SQL store is."""
-    seen = ask(redis_url, namespace, Status.of)
+    seen, states = ask(redis_url, namespace, _seen)
     store = asyncio.run(health.glance(sql_url)) if sql_url else None
     if json:
-        print_json({**_as_json(seen), "store": health.as_json(*store) if store else None})
+        print_json({**_as_json(seen, states), "store": health.as_json(*store) if store else None})
         return
     rare = [name for name in ("skipped", "purged") if seen.total(name)]  # without them the others do not add up
     columns = ["lane", "pending", "oldest", "accepted", "stored", "dead", *rare]
@@ -34,8 +36,14 @@ def status(
     else:
         out.print("Workers alive: none. Start one: penstock worker", style="yellow")
     out.print(seen.sentence())
+    for sentence in filter(None, (state.sentence() for state in states.values())):
+        out.print(sentence, style="yellow", soft_wrap=True)
     if store:
         out.print(health.sentence(*store), style="" if store[0].healthy else "yellow")
+
+
+async def _seen(queue: Queue) -> tuple[Status, Mapping[str, LaneState]]:
+    return await Status.of(queue), await states_of(queue)
 
 
 def _row(seen: Status, lane: str, rare: Sequence[str]) -> list[object]:
@@ -44,14 +52,18 @@ def _row(seen: Status, lane: str, rare: Sequence[str]) -> list[object]:
     return [lane, *common, *(getattr(counts, name) for name in rare)]
 
 
-def _as_json(seen: Status) -> dict[str, Any]:
+def _as_json(seen: Status, states: Mapping[str, LaneState]) -> dict[str, Any]:
     names = ("pending", "accepted", "stored", "skipped", "dead", "purged", "open_streams")
     return {
         "at": seen.at,
         "stored_up_to": seen.stored_up_to,
         "workers": seen.workers,
         "lanes": {
-            lane: {**{name: getattr(counts, name) for name in names}, "oldest_age_s": seen.oldest_age_s(lane)}
+            lane: {
+                **{name: getattr(counts, name) for name in names},
+                "oldest_age_s": seen.oldest_age_s(lane),
+                **states[lane].as_json(),
+            }
             for lane, counts in seen.lanes.items()
         },
     }

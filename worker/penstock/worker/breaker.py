@@ -40,6 +40,7 @@ class Breaker:
         self._window = window
         self._stretches: deque[_Stretch] = deque()
         self._seen = self._refused = 0
+        self._tripped: Tripped | None = None
 
     def stored(self, count: int) -> None:
         """So many records were stored, or left out by a strategy. With 0 those around it are no run."""
@@ -55,8 +56,11 @@ class Breaker:
         """A record was refused.
 
         Raises:
-            Tripped: It was one too many. What was counted is forgotten.
+            Tripped: It was one too many, and so is any further one until `reset`: drains of other partitions have
+                batches under way, too.
         """
+        if self._tripped:
+            raise Tripped(self._tripped.refused, self._tripped.seen, self._tripped.reason)
         if self.spared:
             self.spared -= 1
             return
@@ -72,20 +76,19 @@ class Breaker:
         self._judge(last)
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Forget what was counted, and that it was too much."""
+        self._tripped = None
         self._stretches.clear()
         self._seen = self._refused = 0
 
     def _judge(self, last: _Stretch) -> None:
         if self._run and last.count >= self._run:
-            tripped = Tripped(last.count, last.count, last.reason or "")
+            self._tripped = Tripped(last.count, last.count, last.reason or "")
         elif self._ratio and self._seen >= self._window and self._refused > self._ratio * self._seen:
-            first = next(each.reason for each in self._stretches if each.reason is not None)
-            tripped = Tripped(self._refused, self._seen, first)
-        else:
-            return
-        self.reset()
-        raise tripped
+            first = next(each.reason for each in self._stretches if each.reason is not None and each.count)
+            self._tripped = Tripped(self._refused, self._seen, first)
+        if self._tripped:
+            raise self._tripped
 
     def _forget(self) -> None:
         """Keep no more than the window, or the run where that is longer."""

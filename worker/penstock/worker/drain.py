@@ -127,6 +127,9 @@ async def _owned(site: Site, lease: Lease, began: float, *, canary: bool) -> Sli
             await _SliceRun(site, store, held, moved, canary=canary).run()
         except LeaseLost:
             return moved
+        except LanePaused:
+            await site.queue.release(lease, waiting=True)
+            raise
         except Tripped as exc:
             await site.lanes.halt(lease.partition.lane, exc)
             await site.queue.release(lease, waiting=True)
@@ -237,7 +240,7 @@ class _SliceRun:
         sifted = await self._sift(batch, streams)
         self._site.reached(Step.BEFORE_STORE)
         async with self._site.lanes.sparing(self._partition.lane, len(batch.corrupt) + len(sifted)):
-            self._count(batch, sifted)
+            await self._count(batch, sifted)
             refused = [*sifted.failed, *await write_or_refuse(sifted.records, self._writer(), self._site.reached)]
         self._lane.gate.wrote(self._partition)
         if self._site.sieve:
@@ -270,19 +273,20 @@ class _SliceRun:
                 written = await write(records, fence)
             except StoreRejected as exc:
                 if len(records) == 1:
-                    self._lane.breaker.refused(str(exc))
+                    await self._site.lanes.refused(self._partition.lane, str(exc))
                 raise
             self._lane.breaker.stored(len(records))
             return written
 
         return write_if_ours
 
-    def _count(self, batch: Batch, sifted: Sifted) -> None:
+    async def _count(self, batch: Batch, sifted: Sifted) -> None:
         """Have the breaker count what no store is asked about. Among others that are fine it is no run."""
         breaker, mixed = self._lane.breaker, bool(batch.chunks or sifted.records or sifted.skipped)
-        breaker.stored(len(sifted.skipped))
+        if sifted.skipped:
+            breaker.stored(len(sifted.skipped))
         for reason in (*(reason for _, reason in batch.corrupt), *(one.reason for one in sifted.failed)):
-            breaker.refused(reason)
+            await self._site.lanes.refused(self._partition.lane, reason)
             if mixed:
                 breaker.stored(0)
 

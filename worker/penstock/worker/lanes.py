@@ -98,7 +98,7 @@ class Lanes:
             clock = asyncio.get_running_loop().time
             if self._heard_at is None or clock() - self._heard_at >= _FRESH_S:
                 for name, standing in (await self.pauses.standings()).items():
-                    self._hear(self[name], standing)
+                    self._hear(name, standing)
                 self._heard_at = clock()
                 await self._say_unsaid()
         return self[lane].unsaid or self[lane].standing.halt
@@ -106,6 +106,8 @@ class Lanes:
     async def halt(self, lane: str, tripped: Tripped) -> None:
         """Halt *lane* for all workers: its breaker has tripped."""
         here = self[lane]
+        if here.unsaid or here.standing.halt:
+            return  # drains of other partitions were under way
         here.unsaid = Halt(
             lane,
             BREAKER,
@@ -119,6 +121,18 @@ class Lanes:
         _log.error("lane halted", lane=lane, reason=str(tripped), remedy=f"penstock lanes resume {lane}")
         with contextlib.suppress(QueueUnavailable):
             await self._say_unsaid()
+
+    async def refused(self, lane: str, reason: str) -> None:
+        """Count a record that was refused.
+
+        Raises:
+            Tripped: It was one too many.
+            LanePaused: Another worker found so.
+        """
+        self[lane].breaker.refused(reason)
+        with contextlib.suppress(QueueUnavailable):
+            if halt := await self.halted(lane):
+                raise LanePaused(lane, halt.reason, None)
 
     @contextlib.asynccontextmanager
     async def sparing(self, lane: str, records: int) -> AsyncIterator[None]:
@@ -135,7 +149,13 @@ class Lanes:
                 with contextlib.suppress(QueueUnavailable, QueueFull):
                     await self.pauses.give_back(lane, back)
 
-    def _hear(self, here: Lane, standing: Standing) -> None:
+    def _hear(self, lane: str, standing: Standing) -> None:
+        here = self[lane]
+        if standing.halt and not here.standing.halt:
+            remedy = f"penstock lanes resume {lane}"
+            _log.warning("lane halted", lane=lane, by=standing.halt.by, reason=standing.halt.reason, remedy=remedy)
+        elif here.standing.halt and not standing.halt:
+            _log.info("lane resumed", lane=lane, bury=standing.bury)
         if standing.resumed != here.standing.resumed:
             here.breaker.reset()
         here.standing = standing
@@ -146,4 +166,6 @@ class Lanes:
                 with contextlib.suppress(QueueFull):  # an old server with no memory left: this worker knows
                     if await self.pauses.halt(here.unsaid, here.standing.resumed):
                         here.standing = here.standing._replace(halt=here.unsaid)
+                    else:
+                        here.breaker.reset()
                     here.unsaid = None
