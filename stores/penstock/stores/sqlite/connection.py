@@ -45,14 +45,22 @@ class WritingConnection:
 
     def setup(self) -> None:
         """Create the file and its folder, and bring the schema up to date. See `Store.setup`."""
-        with translated():
-            try:
-                self._settings.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as exc:
-                raise StoreUnavailable(f"{self._settings.path.parent} cannot be made: {exc.strerror}") from exc
-            connection = self._opened_to_stay("rwc")
-            migrate(connection)
-            self._schema = schema_version(connection)  # a connection is not told of what it has written itself
+        try:
+            with translated():
+                self._make_folder()
+                connection = self._opened_to_stay("rwc")
+                migrate(connection)
+                self._schema = schema_version(connection)  # a connection is not told of what it has written itself
+        except BaseException:
+            self._let_go()  # a file that may not be written is opened all the same, and would stay so
+            raise
+
+    def _make_folder(self) -> None:
+        folder = self._settings.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StoreUnavailable(f"{folder} cannot be made: {exc.strerror}") from exc
 
     def probe(self) -> None:
         """Write a row in a transaction and roll it back: the lock, the rights and the schema are there to write.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -18,10 +19,19 @@ class OpenFiles:
         self._log = path.with_name(path.name + "-wal")
         self._index = path.with_name(path.name + "-shm")
         self._found = {file: _identity(file) for file in (path, self._log, self._index)}
+        self._was_writable = os.access(path, os.W_OK)
 
     def have_moved(self) -> bool:
         """Whether the names of database and log are no longer those of the open files."""
         return not (self._is_named(self._path) and self._is_named(self._log))
+
+    def have_opened_up(self) -> bool:
+        """Whether a file that could only be read can be written by now.
+
+        A process has the log's index once, as its first connection could open it: until the last one closes, no other
+        connection could write either.
+        """
+        return not self._was_writable and os.access(self._path, os.W_OK)
 
     def part(self, connection: sqlite3.Connection, claim: Claim) -> None:
         """Move the log into the database, wherever that is now, and close *connection*.

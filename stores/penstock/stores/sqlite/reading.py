@@ -52,8 +52,7 @@ class SqliteReading(SqlAnswers):
         await self.check()  # the first question of a transaction decides what it sees
 
     async def _ask(self, question: Question) -> Sequence[Any]:
-        if self._files is not None and self._files.have_moved():
-            await self._forget()
+        await self._forget_if_stale()
         connection = self._connection or await self._open()
         with translated():
             # One hop to the connection's thread, and no transaction that outlives it and pins the log.
@@ -70,8 +69,10 @@ class SqliteReading(SqlAnswers):
             raise
         return self._connection
 
-    async def _forget(self) -> None:
-        """Close a file that lies elsewhere now, once the questions that run are answered."""
+    async def _forget_if_stale(self) -> None:
+        """Close a file that is another one now, or may do more by now, once the questions that run are answered."""
+        if self._files is None or not (self._files.have_moved() or self._files.have_opened_up()):
+            return
         opening, self._opening, self._connection, self._files = self._opening, None, None, None
         if opening is not None:
             await asyncio.shield((await asyncio.shield(opening)).close())

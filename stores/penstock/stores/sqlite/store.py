@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 
 from penstock.stores.contract import Capabilities, Fence, SqlReading, Trial
+from penstock.stores.errors import StoreUnavailable
 from penstock.stores.schemas import refuse_unfit
 from penstock.stores.sqlite import backup
 from penstock.stores.sqlite.inspection import SqliteInspection
@@ -50,7 +51,11 @@ class SqliteStore(SqliteInspection, SqliteUpkeep):
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`. Calls that wait for the file at the same time share a commit, not a fate."""
-        return await self._writer.write(records, fence)
+        try:
+            return await self._writer.write(records, fence)
+        except StoreUnavailable:
+            await self._forget_if_stale()
+            raise
 
     async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
         """See `Store.rehearse`."""
