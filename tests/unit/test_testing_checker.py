@@ -50,7 +50,7 @@ class Kept:
         return {fields[b"i"].decode(): (key, entry) for key, entry, fields in found}
 
     @property
-    def redis(self) -> Redis:
+    def redis(self) -> Any:
         return Redis.from_url(self.config.redis_url)
 
     async def verdict(self, **exceptions: Any) -> Verdict:
@@ -67,7 +67,12 @@ class Kept:
 @pytest.fixture(params=["sqlite", "postgres"])
 async def kept(request: pytest.FixtureRequest, tmp_path: Path, queue: Queue, redis_url: str) -> AsyncIterator[Kept]:
     vectors = f"lancedb:///{tmp_path}/vectors"
-    common = {"redis_url": redis_url, "namespace": queue.keys.namespace, "vector_url": vectors, "drain_linger_ms": 1}
+    common: dict[str, Any] = {
+        "redis_url": redis_url,
+        "namespace": queue.keys.namespace,
+        "vector_url": vectors,
+        "drain_linger_ms": 1,
+    }
     if request.param == "sqlite":
         path = tmp_path / "store.db"
         config = WorkerConfig(sql_url=f"sqlite:///{path}?synchronous=NORMAL", **common)

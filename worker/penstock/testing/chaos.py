@@ -29,12 +29,15 @@ from penstock.testing.stores_seen import sql_rows
 from penstock.testing.strikes import Strikes
 from penstock.testing.system import Process, System
 from penstock.testing.verdict import Verdict
+from penstock.wire.queue import Queue
 from penstock.wire.tasks import end_task
 
 _SETTLE_S = 60
 """A producer closes, and a backlog is drained, in less."""
 
-_NOTED = re.compile(r'"event": "(drain failed|task failed|[a-z ]*refused)"|^(Traceback)', re.MULTILINE)
+_TELL_S = 3
+
+_NOTED = re.compile(r'"event": "(drain failed|task failed|upkeep failed)"|^(Traceback)', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +114,20 @@ class Chaos:
         for agent in agents:
             await asyncio.to_thread(agent.wait, _SETTLE_S)
         self.tell("waiting for the workers")
-        counts = await self._system.drained(_SETTLE_S)
+        telling = asyncio.create_task(self._tell_what_waits())
+        try:
+            counts = await self._system.drained(_SETTLE_S)
+        finally:
+            await end_task(telling)
         self.tell(f"drained: {counts.accepted:,} accepted, {counts.stored:,} stored, {counts.dead:,} dead")
+
+    async def _tell_what_waits(self) -> None:
+        while True:
+            await asyncio.sleep(_TELL_S)
+            async with Queue(self._system.server.url, self._system.namespace) as queue:
+                counts = await queue.counts()
+            waiting = [f"{where} {each.pending}" for where, each in counts.items() if each.pending]
+            self.tell(f"  still to be stored: {', '.join(waiting)}")
 
     def tell(self, line: str) -> None:
         """Print *line* with its second."""

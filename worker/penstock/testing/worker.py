@@ -6,6 +6,7 @@ It is set up by its environment, as `penstock worker` is.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import signal
 import subprocess
@@ -13,8 +14,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from penstock.testing import clock
+from penstock.wire.settings import from_mapping
+from penstock.worker import WorkerConfig
+from penstock.worker.steps import Step
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +62,50 @@ def pause(seconds: float) -> None:
 
 def _death(text: str) -> Appointment:
     step, _, time = text.partition(":")
-    return Appointment(_known(step), int(time or 1), die)
+    return Appointment(_known(step), _number(time or "1", int), die)
 
 
 def _pause(text: str) -> Appointment:
-    step, seconds, *time = text.split(":")
-    return Appointment(_known(step), int(time[0] if time else 1), lambda: pause(float(seconds)))
+    step, _, rest = text.partition(":")
+    seconds, _, time = rest.partition(":")
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} does not say for how long; STEP:SECONDS is needed")
+    return Appointment(_known(step), _number(time or "1", int), functools.partial(pause, _number(seconds, float)))
 
 
 def _known(step: str) -> str:
-    from penstock.worker.steps import Step  # noqa: PLC0415 - not before the clock is set
+    if step not in list(Step):
+        raise argparse.ArgumentTypeError(f"{step!r} is no step; one of {', '.join(Step)} is needed")
+    return step
 
-    return Step(step)
+
+def _number(text: str, sort: Callable[[str], T]) -> T:
+    try:
+        return sort(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Run until a signal, or an appointment."""
     parser = argparse.ArgumentParser(prog="python -m penstock.testing.worker", description=__doc__)
-    parser.add_argument("--die-at", action="append", default=[], metavar="STEP[:N]", help="SIGKILL at the N-th time")
     parser.add_argument(
-        "--pause-at", action="append", default=[], metavar="STEP:SECONDS[:N]", help="SIGSTOP at the N-th time"
+        "--die-at", action="append", default=[], type=_death, metavar="STEP[:N]", help="SIGKILL at the N-th time"
+    )
+    parser.add_argument(
+        "--pause-at",
+        action="append",
+        default=[],
+        type=_pause,
+        metavar="STEP:SECONDS[:N]",
+        help="SIGSTOP at the N-th time",
     )
     clock.add_option(parser)
     given = parser.parse_args(arguments)
     clock.shift(given.clock)
-    from penstock.wire.settings import from_mapping  # noqa: PLC0415 - not before the clock is set
-    from penstock.worker import WorkerConfig, run_worker  # noqa: PLC0415
+    from penstock.worker import run_worker  # noqa: PLC0415 - arq takes `time.time` by its name
 
-    fated = Fated([*map(_death, given.die_at), *map(_pause, given.pause_at)])
-    run_worker(from_mapping(WorkerConfig, os.environ), reached=fated)
+    run_worker(from_mapping(WorkerConfig, os.environ), reached=Fated([*given.die_at, *given.pause_at]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,19 @@
+"""A short run of chaos, of a fixed seed; `make chaos` runs longer ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SEED = 4
+SECONDS = 8
+
+
+def test_under_random_faults_nothing_is_lost_nothing_twice_nothing_out_of_order(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "penstock.testing.chaos", f"--seconds={SECONDS}", f"--seed={SEED}"]
+    done = subprocess.run([*command, f"--folder={tmp_path}/chaos"], check=False, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("sound: nothing lost, nothing twice, nothing out of order")
+    assert not (tmp_path / "chaos").exists()
