@@ -89,7 +89,7 @@ async def test_metadata_that_is_no_json_is_refused_and_its_batch_is_not_written(
 
     with pytest.raises(StoreRejected, match="JSON"):
         await store.write([embedding("a"), embedding("b")._replace(metadata=b"{broken")])
-    with pytest.raises(StoreRejected, match="docs"):
+    with pytest.raises(StoreRejected, match="UTF-8"):
         await store.write([embedding("a"), embedding("b")._replace(metadata=b"\xff")])
     assert sorted(read_table(store.folder, "docs")) == ["before"]
 

@@ -10,6 +10,7 @@ from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.rehearsal_contract import RehearsalConformance
 from tests.conformance.search_contract import SearchConformance
+from tests.conformance.secrets_contract import SecretsConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend, Counts
 from tests.conformance.state_contract import StateConformance
@@ -23,6 +24,7 @@ class TestMemorySql(
     DeletionConformance,
     BadInputConformance,
     RehearsalConformance,
+    SecretsConformance,
     SqlStoreConformance,
 ):
     """Looked at through its dicts."""

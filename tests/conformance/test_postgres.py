@@ -14,6 +14,7 @@ from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.postgres_server import Postgres
 from tests.conformance.rehearsal_contract import RehearsalConformance
 from tests.conformance.search_contract import SearchConformance
+from tests.conformance.secrets_contract import SecretsConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
 from tests.conformance.state_contract import StateConformance
@@ -27,6 +28,7 @@ class TestPostgres(
     DeletionConformance,
     BadInputConformance,
     RehearsalConformance,
+    SecretsConformance,
     SqlStoreConformance,
 ):
     """Looked at through a connection of the driver's own, in another thread."""

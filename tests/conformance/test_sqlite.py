@@ -12,6 +12,7 @@ from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.rehearsal_contract import RehearsalConformance
 from tests.conformance.search_contract import SearchConformance
+from tests.conformance.secrets_contract import SecretsConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import Backend
 from tests.conformance.sqlite_file import (
@@ -33,6 +34,7 @@ class TestSqlite(
     DeletionConformance,
     BadInputConformance,
     RehearsalConformance,
+    SecretsConformance,
     SqlStoreConformance,
 ):
     """Looked at through a connection of the standard library."""

@@ -6,26 +6,50 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from penstock.stores.contract import Trial
 from penstock.stores.errors import DimensionMismatch, StoreRejected
+from penstock.stores.soundness import refuse_unsound
+from penstock.wire.building import collection_name
+from penstock.wire.errors import InvalidRecord
 from penstock.wire.records import Embedding, Record
+
+FLOAT_BYTES = 4
 
 
 def by_collection(records: Sequence[Record]) -> dict[str, list[Embedding]]:
     """The embeddings of each collection, one a key: the latest, and among equals the last.
 
     Raises:
-        StoreRejected: Some record is no embedding, or its vector is empty.
+        StoreRejected: Some record is no embedding, or one that no builder makes. No value is in its words.
     """
     latest: dict[str, dict[str, Embedding]] = {}
-    for record in records:
-        if not isinstance(record, Embedding):
-            raise StoreRejected(f"a vector store keeps embeddings, not {type(record).__name__}; check the lane's store")
-        if not record.vector:
-            raise StoreRejected(f"embedding {record.key!r} of collection {record.collection} has an empty vector")
+    embeddings = _sound(records)
+    for record in embeddings:
         keys = latest.setdefault(record.collection, {})
         there = keys.get(record.key)
         if there is None or record.created_at_us >= there.created_at_us:
             keys[record.key] = record
+    for collection in latest:
+        _check_name(collection)
     return {collection: list(keys.values()) for collection, keys in latest.items()}
+
+
+def _sound(records: Sequence[Record]) -> list[Embedding]:
+    embeddings: list[Embedding] = []
+    for record in records:
+        if not isinstance(record, Embedding):
+            raise StoreRejected(f"a vector store keeps embeddings, not {type(record).__name__}; check the lane's store")
+        if not record.vector or len(record.vector) % FLOAT_BYTES:
+            raise StoreRejected("embedding: vector must be one or more numbers of 4 bytes")
+        embeddings.append(record)
+    refuse_unsound(embeddings)
+    return embeddings
+
+
+def _check_name(collection: str) -> None:
+    """It is a folder's name too: one of a foreign producer may lead out of the store's."""
+    try:
+        collection_name(collection)
+    except InvalidRecord as exc:
+        raise StoreRejected(f"embedding: of a collection's name {exc.limit}") from None
 
 
 def try_out(
@@ -63,14 +87,15 @@ def _trial(
 
 def dimension_of(vector: bytes) -> int:
     """How many float32 numbers *vector* holds."""
-    return len(vector) // 4
+    return len(vector) // FLOAT_BYTES
 
 
 def check_dimension(collection: str, dimension: int, vectors: Iterable[bytes]) -> None:
     """Raise `DimensionMismatch` at the first of *vectors* (float32 bytes) that has another length."""
     for vector in vectors:
-        if len(vector) != 4 * dimension:
+        if len(vector) != FLOAT_BYTES * dimension:
+            found = len(vector) / FLOAT_BYTES
             raise DimensionMismatch(
-                f"collection {collection} holds vectors of {dimension} numbers, this one has {len(vector) / 4:g}; "
+                f"collection {collection} holds vectors of {dimension} numbers, this one has {found:g}; "
                 f"another model needs another collection"
             )

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from penstock.stores.contract import Capabilities, Fence, Partial, Trial
 from penstock.stores.embeddings import by_collection, check_dimension, dimension_of, try_out
-from penstock.stores.errors import BadStoreURL, StoreError
+from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected
 from penstock.stores.filters import parse
 from penstock.stores.lancedb import columns
 from penstock.stores.lancedb.catalog import Catalog, Collection
@@ -166,8 +166,9 @@ class LanceStore:
         """See `Store.rehearse`. Takes no lock: what is written meanwhile is seen or not."""
         keys: dict[str, set[str]] = {}
         for record in records:
-            if isinstance(record, Embedding):
-                keys.setdefault(record.collection, set()).add(record.key)
+            with contextlib.suppress(StoreRejected):  # told below
+                for name, embeddings in by_collection([record]).items():
+                    keys.setdefault(name, set()).update(each.key for each in embeddings)
         found = {name: known for name in keys if (known := await self._catalog.find(name))}
         versions = {
             (name, key): version

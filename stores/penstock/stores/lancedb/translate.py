@@ -25,8 +25,9 @@ def translated(what: str) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except pa.ArrowInvalid as exc:
-        raise StoreRejected(f"{what}: {_brief(exc)}") from exc
+    except pa.ArrowInvalid:
+        # Its text quotes the value, and so would a traceback.
+        raise StoreRejected(f"{what}: a value is of a type that its column does not hold") from None
     except (RuntimeError, ValueError, OSError, pa.ArrowException) as exc:
         kind = StoreRejected if any(word in str(exc) for word in _REFUSALS) else StoreUnavailable
         raise kind(f"{what}: {_brief(exc)}") from exc

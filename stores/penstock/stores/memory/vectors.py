@@ -115,7 +115,7 @@ def _hit(score: float, embedding: Embedding) -> Hit:
 def _check_finite(embeddings: Sequence[Embedding]) -> None:
     for each in embeddings:
         if not math.isfinite(sum(_floats(each.vector))):
-            raise StoreRejected(f"embedding {each.key!r}: every number of a vector must be finite")
+            raise StoreRejected("embedding: every number of a vector must be finite")
 
 
 def _floats(vector: bytes) -> array.array[float]:

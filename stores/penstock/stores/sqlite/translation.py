@@ -49,6 +49,8 @@ def _store_error(exc: sqlite3.Error) -> StoreError:
     code: int | None = getattr(exc, "sqlite_errorcode", None)
     if code is None:  # the driver refused to bind a value; it never asked the library
         return StoreRejected(str(exc))
+    if code == sqlite3.SQLITE_CONSTRAINT_TRIGGER:  # whose author may quote the row
+        return StoreRejected("a trigger refuses the row")
     if code & 0xFF in _REFUSALS:
         return StoreRejected(str(exc))
     if code & 0xFF == sqlite3.SQLITE_ERROR:
