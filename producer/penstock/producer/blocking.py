@@ -127,8 +127,7 @@ class BlockingProducer(Calls[BlockingReceipt]):
     def _renew_in_child(self) -> None:
         for stream in list(self._streams):
             stream.abandon()
-        for entry in self._outbox.sender.outstanding():
-            entry.fate = ProducerClosed("handed over before the fork: the parent process sends it")
+        self._outbox.disown(ProducerClosed("handed over before the fork: the parent process sends it"))
         _parents.append((self._outbox, self._thread))
         self._renew()
 
@@ -146,6 +145,7 @@ class BlockingProducer(Calls[BlockingReceipt]):
             if self._thread is None:
                 thread = LoopThread("penstock-producer")
                 self._buffer.ring = lambda: thread.call(self._outbox.sender.ring)
+                self._buffer.alarm = lambda: thread.call(self._outbox.alarm)
                 thread.call(self._outbox.start)
                 self._buffer.open()
                 atexit.register(self.close)

@@ -45,9 +45,16 @@ class Buffer:
         """Wakes the sender."""
         self.on_room: Callable[[], None] = _no_bell
         """Called when the buffer falls below its low mark."""
+        self.alarm: Callable[[], None] = _no_bell
+        """Wakes the spool."""
+        self.released = 0
+        """How many records were ever released."""
         self._growing: list[Run] = []
         self._wake_records: float = math.inf
         self._wake_bytes: float = math.inf
+        self._due_records: float = math.inf
+        self._due_bytes: float = math.inf
+        self._alarm_share: float = math.inf
         self._taken_records = 0
         self._taken_bytes = 0
 
@@ -119,14 +126,31 @@ class Buffer:
 
     def wake_at(self, records: float, total_bytes: float) -> None:
         """Ring once, as soon as that much waits to be taken; infinity for never."""
-        self._wake_records = self._taken_records + records
-        self._wake_bytes = self._taken_bytes + total_bytes
+        self._due_records = self._taken_records + records
+        self._due_bytes = self._taken_bytes + total_bytes
+        self._watch()
+
+    def alarm_at(self, share: float) -> None:
+        """Give the alarm once, as soon as the buffer is that full."""
+        self._alarm_share = share
+        self._watch()
+
+    def _watch(self) -> None:
+        """One pair of marks for both, since every call compares with them."""
+        self._wake_records = min(self._due_records, self._alarm_share * self.max_records)
+        self._wake_bytes = min(self._due_bytes, self._alarm_share * self.max_bytes)
         if self.records >= self._wake_records or self.bytes >= self._wake_bytes:
             self._wake()
 
     def _wake(self) -> None:
-        self._wake_records = self._wake_bytes = math.inf
-        self.ring()
+        if self.records >= self._due_records or self.bytes >= self._due_bytes:
+            self._due_records = self._due_bytes = math.inf
+            self.ring()
+        share = self._alarm_share
+        if self.records >= share * self.max_records or self.bytes >= share * self.max_bytes:
+            self._alarm_share = math.inf
+            self.alarm()
+        self._watch()
 
     def take(self) -> list[Entry]:
         """Everything that waits, in its order, encoded. It stays counted until `release`."""
@@ -141,6 +165,7 @@ class Buffer:
         """The queue has confirmed, or nobody will send, that much of what was taken."""
         self.records -= records
         self.bytes -= total_bytes
+        self.released += records
         self._taken_records -= records
         self._taken_bytes -= total_bytes
         if self.fill() <= LOW_MARK:
@@ -178,6 +203,11 @@ class SharedBuffer(Buffer):
         """See `Buffer.wake_at`."""
         with self.lock:
             super().wake_at(records, total_bytes)
+
+    def alarm_at(self, share: float) -> None:
+        """See `Buffer.alarm_at`."""
+        with self.lock:
+            super().alarm_at(share)
 
     def take(self) -> list[Entry]:
         """See `Buffer.take`."""

@@ -59,6 +59,7 @@ class Producer(Calls[Receipt]):
         outbox = Outbox(self.settings, self._buffer, self._producer_id)
         self._buffer.ring = outbox.sender.ring
         self._buffer.on_room = outbox.note_room
+        self._buffer.alarm = outbox.alarm
         return outbox
 
     async def __aenter__(self) -> Self:
@@ -79,8 +80,8 @@ class Producer(Calls[Receipt]):
     async def close(self) -> None:
         """Stop taking, end open streams as interrupted, and send what is left, within `close_timeout_s`.
 
-        What the queue did not confirm by then is counted in `dropped` and logged in one line.
-        May be repeated.
+        What the queue did not confirm by then is in the spool, for the next producer that starts with it; without a
+        spool it is counted in `dropped`. Either is logged in one line. May be repeated.
         """
         self._end_streams()
         await self._outbox.close()

@@ -1,18 +1,21 @@
-"""One partition's outgoing line: what waits, and the one push that is on its way."""
+"""One partition's outgoing line: the one push that is on its way, what lies in the spool, what waits in memory."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from penstock.producer.receipt import Entry, Placed
-from penstock.wire.entries import Push, position
+from penstock.wire.entries import Push, Pushed, position
 from penstock.wire.frames import frames_of
 from penstock.wire.keys import Partition
 from penstock.wire.marks import marks_of
+
+if TYPE_CHECKING:
+    from penstock.producer.spool import Place
 
 MAX_PUSH_BYTES = 1024 * 1024
 """The server appends a push in one go, for about a millisecond a megabyte; its other clients wait that long."""
@@ -21,33 +24,68 @@ MAX_PUSH_MARKS = 500
 """Most records of state in a push: a mark costs the server about 2 us, so these cost it a millisecond too."""
 
 
-class Batch(NamedTuple):
-    """A push and the entries in it. Never changed: repeated, it is the same push, which appends once."""
+class Batch:
+    """A push and the entries in it. Its push never changes: repeated, it is the same one, which appends once."""
 
-    push: Push
-    entries: Sequence[Entry]
-    size: int
-    """Bytes that the entries count for in the buffer."""
+    __slots__ = ("entries", "place", "push", "records", "size")
 
-    def places(self, last_id: str) -> Iterator[tuple[str, Sequence[Entry]]]:
-        """The log entry of each frame and what it carries. Those of one push follow one another, up to *last_id*."""
-        milliseconds, number = position(last_id)
-        done = 0
-        for at, frame in enumerate(self.push.frames, number + 1 - len(self.push.frames)):
-            yield f"{milliseconds}-{at}", self.entries[done : done + frame.records]
-            done += frame.records
+    def __init__(
+        self, push: Push, entries: Sequence[Entry], size: int, records: int, place: Place | None = None
+    ) -> None:
+        self.push = push
+        self.entries = entries
+        """Those that are in memory."""
+        self.size = size
+        """Bytes that the entries count for in the buffer."""
+        self.records = records
+        self.place = place
+        """Where it lies in the spool, if it does."""
+
+    def places(self, pushed: Pushed, at_us: int) -> list[Placed]:
+        """For each record the entry that holds it: those of one push follow each other."""
+        milliseconds, last = position(pushed.entry_id)
+        first = last - len(self.push.frames) + 1
+        found: list[Placed] = []
+        for number, frame in enumerate(self.push.frames, first):
+            found += [Placed(self.push.partition, f"{milliseconds}-{number}", at_us)] * frame.records
+        return found
 
 
 class Line:
-    """Entries of one partition in their order. Only the head of the line is ever sent."""
+    """Records of one partition in their order: `batch`, then what lies in the spool, then `waiting`.
 
-    __slots__ = ("_number", "batch", "failures", "last", "news", "not_before_s", "partition", "refusal", "waiting")
+    Only the head of the line is ever sent.
+    """
+
+    __slots__ = (
+        "_number",
+        "batch",
+        "failures",
+        "held",
+        "last",
+        "news",
+        "not_before_s",
+        "partition",
+        "refusal",
+        "sending",
+        "sent",
+        "spooled",
+        "waiting",
+    )
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.waiting: deque[Entry] = deque()
         self.batch: Batch | None = None
         """On its way, or failed and to be repeated."""
+        self.sending = False
+        """The batch is on its way."""
+        self.spooled = 0
+        """Records in the spool, those of the batch included."""
+        self.held = False
+        """What waits is being put into the spool; nothing leaves meanwhile."""
+        self.sent = 0
+        """Records that the queue has confirmed."""
         self.failures = 0
         """In a row."""
         self.not_before_s = 0.0
@@ -62,7 +100,24 @@ class Line:
 
     def due_s(self) -> float:
         """When something may be sent; infinity when there is nothing."""
-        return self.not_before_s if self.batch or self.waiting else math.inf
+        if self.held or not (self.batch or self.spooled or self.waiting):
+            return math.inf
+        return self.not_before_s
+
+    @property
+    def needs_spool(self) -> bool:
+        """Whether what is to be sent next lies in the spool alone."""
+        return self.batch is None and self.spooled > 0
+
+    def unsent(self) -> int:
+        """How many records are not confirmed."""
+        in_memory = self.batch.records if self.batch and self.batch.place is None else 0
+        return in_memory + self.spooled + len(self.waiting)
+
+    def next_number(self) -> int:
+        """The number of a new push. It need not be used."""
+        self._number += 1
+        return self._number
 
     def next_batch(self, producer_id: str) -> Batch:
         """The failed batch again, or a new one of at most `MAX_PUSH_BYTES`, unless one record is larger.
@@ -89,9 +144,23 @@ class Line:
             length += len(entry.packed)
         frames = frames_of(packed)
         marks = marks_of(packed) if is_state else ()
-        self._number += 1
-        return Batch(Push(self.partition, producer_id, self._number, frames, marks), entries, size)
+        push = Push(self.partition, producer_id, self.next_number(), frames, marks)
+        return Batch(push, entries, size, len(entries))
 
     def left(self) -> list[Entry]:
-        """Every entry that is not confirmed."""
+        """Every entry in memory that is not confirmed."""
         return [*(self.batch.entries if self.batch else ()), *self.waiting]
+
+
+def runs_of(entries: Iterable[Entry], lane: str) -> Iterator[list[Entry]]:
+    """*entries* of one lane in pieces that are a push each, as `Line.next_batch` cuts them."""
+    run: list[Entry] = []
+    length, most = 0, MAX_PUSH_MARKS if lane == "state" else math.inf
+    for entry in entries:
+        if run and (length + len(entry.packed) > MAX_PUSH_BYTES or len(run) == most):
+            yield run
+            run, length = [], 0
+        run.append(entry)
+        length += len(entry.packed)
+    if run:
+        yield run

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Literal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.producer.buffer import HIGH_MARK, LOW_MARK, Buffer
 from penstock.producer.claims import Claims
-from penstock.producer.errors import DeadLettered, NotQueued, NotStored, ProducerClosed
+from penstock.producer.errors import DeadLettered, NotQueued, NotStored, ProducerClosed, RecordDropped
 from penstock.producer.guard import Guard
 from penstock.producer.overflow import buffer_full
-from penstock.producer.receipt import Entry, Placed, Ticket
+from penstock.producer.receipt import Placed, Ticket
 from penstock.producer.sender import Sender
 from penstock.producer.settings import ProducerSettings
 from penstock.producer.tracker import Tracker
 from penstock.wire.ids import from_us
 from penstock.wire.queue import Queue
 from penstock.wire.tasks import end_task
+
+if TYPE_CHECKING:
+    from penstock.producer.spiller import Spiller
+    from penstock.producer.spool import Spool
 
 _FIRST_TRY_S = 1.0
 """Starting waits this long to hear of a wrong setting; a queue that is away does not hold it up longer."""
@@ -34,10 +39,13 @@ class Outbox:
         self._buffer = buffer
         self._queue = Queue(settings.redis_url, settings.namespace)
         guard = Guard(self._queue, settings)
-        self.sender = Sender(guard, buffer, settings, producer_id)
+        self._spool = _spool_of(settings)
+        self.sender = Sender(guard, buffer, settings, producer_id, spool=self._spool)
         self.claims = Claims(guard, self.sender, settings, producer_id)
         self._tracker = Tracker(self._queue)
+        self._spiller = _spiller_of(self.sender, self._spool, buffer, settings)
         self._task: asyncio.Task[None] | None = None
+        self._spilling: asyncio.Task[None] | None = None
         self._stopped = False
         self._room = asyncio.Event()
 
@@ -49,7 +57,10 @@ class Outbox:
         """
         if self._task is not None or self._stopped:
             raise ProducerClosed("the producer was started before; make a new one")
-        self._task = asyncio.get_running_loop().create_task(self.sender.run(), name="penstock-sender")
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self.sender.run(), name="penstock-sender")
+        if self._spiller is not None:
+            self._spilling = loop.create_task(self._spiller.run(), name="penstock-spiller")
 
     async def first_try(self) -> None:
         """Wait, not for long, until the queue was asked once. A queue that is away is no error.
@@ -85,6 +96,11 @@ class Outbox:
         """Wake those who wait for room."""
         self._room.set()
 
+    def alarm(self) -> None:
+        """The buffer is half full. For the thread of the loop."""
+        if self._spiller is not None:
+            self._spiller.alarm()
+
     async def until_queued(self, ticket: Ticket, timeout_s: float | None) -> None:
         """See `Receipt.queued`."""
         async with _deadline(timeout_s, lambda: NotQueued(self._known(ticket))):
@@ -97,6 +113,8 @@ class Outbox:
                 buried = await self._tracker.settled(await _placed(ticket), ticket.id)
         except ProducerClosed as exc:
             raise NotStored(f"{self._known(ticket)} ({exc})") from exc
+        except NotQueued as exc:
+            raise NotStored(str(exc)) from exc
         if buried is not None:
             kind, reason = (str(buried.envelope.get(name)) for name in ("kind", "reason"))
             raise DeadLettered(ticket.id, kind, reason, buried.letter_id)
@@ -105,7 +123,7 @@ class Outbox:
         if isinstance(ticket.fate, Placed):
             at = from_us(ticket.fate.at_us).isoformat()
             return f"record {ticket.id} was queued at {at}, not stored yet; do workers run?"
-        return f"record {ticket.id} is still in the buffer; {self.sender.reason}"
+        return f"record {ticket.id} is still {ticket.whereabouts()}; {self.sender.reason}"
 
     async def flush(self, until: Until, timeout_s: float | None) -> None:
         """See `Producer.flush`."""
@@ -113,55 +131,100 @@ class Outbox:
             raise ValueError(f"until is {until!r}; queued or stored is needed")
         if self._stopped:
             raise ProducerClosed("the producer is closed; flush inside its `with` block")
-        entries = self.sender.outstanding()
         late = NotQueued if until == "queued" else NotStored
-        self.sender.hurry()
-        async with _deadline(timeout_s, lambda: late(self._unflushed(entries))):
-            for entry in entries:
-                if entry.fate is None:
-                    await entry.decided()
-                if isinstance(entry.fate, Exception):
-                    raise entry.fate
+        async with _deadline(timeout_s, lambda: late(self._unflushed())):
+            await self.sender.all_sent()
             if until == "stored":
                 for placed in [*self.sender.last_placed(), *self.claims.last_placed()]:
                     await self._tracker.settled(placed, None)
 
-    def _unflushed(self, entries: Sequence[Entry]) -> str:
-        left = sum(entry.fate is None for entry in entries)
-        if left:
-            return f"{left:,} records are still in the buffer; {self.sender.reason}"
-        return "everything is queued, but not everything is stored yet; do workers run?"
+    def _unflushed(self) -> str:
+        if not self.sender.unsent():
+            return "everything is queued, but not everything is stored yet; do workers run?"
+        spool = self._spool
+        beside = f" and {spool.records:,} in the spool at {spool.path}" if spool is not None and spool.records else ""
+        return f"{self._buffer.records:,} records are still in the buffer{beside}; {self.sender.reason}"
 
     # -- closing --------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """Stop taking, send what is there within `close_timeout_s`, settle what is left, close. May be repeated.
 
+        With a spool what is left goes there, at once where the queue is away.
+
         Raises:
-            Exception: An error that nobody foresaw kept records from being sent. They are counted as dropped.
+            Exception: An error that nobody foresaw kept records from being sent. They are in the spool, or dropped.
         """
         if self._stopped:
             return
         self._buffer.close()
         self._room.set()
         try:
-            with contextlib.suppress(NotQueued):
-                await self.flush("queued", self._settings.close_timeout_s)
+            await self._flush_at_last()
         finally:
             await self._stop()
         if self.sender.failure is not None:
             raise self.sender.failure
+
+    async def _flush_at_last(self) -> None:
+        loop = asyncio.get_running_loop()
+        flush = loop.create_task(self.flush("queued", self._settings.close_timeout_s))
+        tasks: list[asyncio.Task[Any]] = [flush]
+        if self._spool is not None:
+            tasks.append(loop.create_task(self.sender.gone.wait()))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                await end_task(task)
+        if not flush.cancelled():
+            with contextlib.suppress(NotQueued):
+                flush.result()
 
     async def _stop(self) -> None:
         self._stopped = True
         await self.claims.close()
         if self._task is not None:
             await end_task(self._task)
+        if self._spiller is not None and self._spilling is not None:
+            await self._spiller.finish()
+            await self._spilling
         left = self.sender.give_up()
         self._buffer.overflow.leave(left, self.sender.reason)
         self._buffer.overflow.drops.report(at_once=True)
+        if self._spool is not None:
+            await self._spool.close()
+        self.sender.end(self._end_of(len(left)))
         await self._tracker.close()
         await self._queue.close()
+
+    def _end_of(self, dropped: int) -> Exception:
+        if dropped or self._spool is None:
+            return RecordDropped(f"the producer closed before the queue confirmed everything: {self.sender.reason}")
+        return NotQueued(f"the producer closed; what was left waits in the spool at {self._spool.path}")
+
+    def disown(self, fate: Exception) -> None:
+        """In a forked child: leave everything to the parent. *fate* is what copies of its receipts say."""
+        for entry in self.sender.outstanding():
+            entry.fate = fate
+        if self._spool is not None:
+            self._spool.disown(fate)
+
+
+def _spool_of(settings: ProducerSettings) -> Spool | None:
+    if not settings.spool_dir:
+        return None
+    from penstock.producer.spool import Spool  # noqa: PLC0415 - sqlite3, for those who want it
+
+    return Spool(Path(settings.spool_dir), settings.namespace, settings.spool_bytes)
+
+
+def _spiller_of(sender: Sender, spool: Spool | None, buffer: Buffer, settings: ProducerSettings) -> Spiller | None:
+    if spool is None:
+        return None
+    from penstock.producer.spiller import Spiller  # noqa: PLC0415 - sqlite3, for those who want it
+
+    return Spiller(sender, spool, buffer, settings.spool_after_ms / 1000)
 
 
 async def _placed(ticket: Ticket) -> Placed:

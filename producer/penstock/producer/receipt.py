@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from penstock.producer.errors import NotQueued
 from penstock.wire.ids import format_id
 
 if TYPE_CHECKING:
@@ -26,14 +28,17 @@ class Placed(NamedTuple):
 class Entry:
     """One record on its way to the queue."""
 
-    __slots__ = ("fate", "key", "lane", "packed", "size", "waiter")
+    __slots__ = ("__weakref__", "fate", "key", "lane", "packed", "path", "size", "waiter")
+
+    path: Path
+    """The spool that keeps it; there only when one does, so that no call pays for it."""
 
     def __init__(self, lane: str, key: str, packed: bytes) -> None:
         self.lane = lane
         self.key = key
         """Ordering key: entries of one key leave in their order."""
         self.packed = packed
-        """The encoded record; empty when its fate is known, and while a run of chunks still grows."""
+        """The encoded record; empty when its fate is known, in the spool, and while a run of chunks still grows."""
         self.size = len(packed)
         """Bytes it counts for in the buffer."""
         self.fate: Placed | Exception | None = None
@@ -47,6 +52,20 @@ class Entry:
         self.packed = b""
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
+
+    def watched(self) -> tuple[Entry, int] | None:
+        """What somebody may hold of it, and the `Placed.opened_us` of its fate."""
+        return self, 0
+
+    def note_spooled(self, path: Path) -> None:
+        """Leave the record itself to the spool at *path*."""
+        self.path = path
+        self.packed = b""
+
+    def whereabouts(self) -> str:
+        """For people: where the record is, as long as its fate is not known."""
+        path = getattr(self, "path", None)
+        return "in the buffer" if path is None else f"in the spool at {path}"
 
     async def decided(self) -> Placed | Exception:
         """Wait for the record's fate. Any number of tasks of one loop may wait."""
@@ -79,7 +98,10 @@ class Ticket(Entry):
         return format_id(self.record_id)
 
     def __repr__(self) -> str:
-        known = "in the buffer" if self.fate is None else "queued" if isinstance(self.fate, Placed) else "dropped"
+        if self.fate is None or isinstance(self.fate, NotQueued):
+            known = self.whereabouts()
+        else:
+            known = "queued" if isinstance(self.fate, Placed) else "dropped"
         return f"<{type(self).__name__} {self.id} {known}>"
 
 

@@ -8,7 +8,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.line import Batch, Line
@@ -22,8 +22,18 @@ from penstock.wire.frames import MAX_FRAME_BYTES
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.keys import Partition, partition_of
 
+if TYPE_CHECKING:
+    from penstock.producer.spool import Spool
+
+_GONE_FAILURES = 2
+"""The first may be a connection that has died of age."""
+
 _FULL_RECORDS = 2_000
 """With this many records waiting the linger window ends early: more would not make larger frames."""
+
+
+def _nobody() -> None:
+    """Nobody listens."""
 
 
 class Log(Protocol):
@@ -60,6 +70,7 @@ class Sender:
         settings: ProducerSettings,
         producer_id: str,
         *,
+        spool: Spool | None = None,
         rng: random.Random | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,19 +85,41 @@ class Sender:
         """An error nobody foresaw, as long as sending has not worked again."""
         self.reason = "it was not asked yet"
         """What the queue said last when it took nothing."""
+        self.failing_since_s: float | None = None
+        """When sending as a whole began to fail, as long as it does."""
+        self.gone = asyncio.Event()
+        """The queue is away: it failed more than once, and has not worked again."""
+        self.ended: Exception | None = None
+        """What those who wait shall hear: nobody sends any more."""
+        self.unsorted: list[Entry] = []
+        """Taken from the buffer before the number of partitions is known. Goes before what is in the buffer."""
+        self.on_turn: Callable[[], None] = _nobody
+        """Called when there was something to send."""
         self._log = log
         self._buffer = buffer
         self._settings = settings
-        self._producer_id = producer_id
+        self._spool = spool
+        self.producer_id = producer_id
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._now_s = now_s
         self._bell = asyncio.Event()
         self._hurried = False
+        self._backing_off = False
         self._failures = 0
+
+    @property
+    def partitions(self) -> int:
+        """See `Queue.partitions`."""
+        return self._log.partitions
 
     def ring(self) -> None:
         """Wake the sender. For the thread of its loop."""
         self._bell.set()
+
+    def look_again(self) -> None:
+        """Something may be sent that was held back. The wait after a failure goes on."""
+        if not self._backing_off:
+            self._bell.set()
 
     def hurry(self) -> None:
         """Send now: neither linger nor wait for the next try."""
@@ -96,8 +129,13 @@ class Sender:
         self._bell.set()
 
     def outstanding(self) -> list[Entry]:
-        """Every entry that the queue has not confirmed."""
-        return [entry for line in self.lines.values() for entry in line.left()] + self._buffer.entries
+        """Every entry in memory that the queue has not confirmed."""
+        return [entry for line in self.lines.values() for entry in line.left()] + self.unsorted + self._buffer.entries
+
+    def unsent(self) -> int:
+        """How many records the queue has not confirmed; before `opened` without those in the spool."""
+        in_memory = len(self.unsorted) + len(self._buffer.entries)
+        return sum(line.unsent() for line in self.lines.values()) + in_memory
 
     async def caught_up(self, where: Partition) -> None:
         """Send at once what was handed over before for one partition, and wait until the queue holds it.
@@ -108,55 +146,96 @@ class Sender:
             QueueFull: The queue takes nothing there; what was handed over waits, as ever.
             QueueRejected: The same.
         """
-        self._sort()
+        self.sort()
         line = self.lines.get(where)
-        left = line.left() if line else []
-        if line is None or not left:
+        if line is None or not line.unsent():
             return
+        upto = line.sent + line.unsent()
         line.refusal = None  # it may be old; what matters is the next try, which comes now
         self.hurry()
-        while left[-1].fate is None:
+        while line.sent < upto:
             line.news.clear()
             await line.news.wait()
             if line.refusal is not None:
                 raise type(line.refusal)(*line.refusal.args)
+
+    async def all_sent(self) -> None:
+        """Send at once what was handed over before, and wait until the queue holds it, in the spool or not.
+
+        Raises:
+            RecordDropped: It closed meanwhile, and gave some of it up.
+            NotQueued: It closed meanwhile; the rest waits in the spool.
+        """
+        self.hurry()
+        if not self.opened.is_set():
+            if not self.unsent() and not (self._spool and self._spool.records):
+                return
+            await self.opened.wait()
+        if self.ended is None:
+            self.sort()
+        marks = [(line, line.sent + line.unsent()) for line in self.lines.values()]
+        for line, upto in marks:
+            while line.sent < upto:
+                if self.ended is not None:
+                    raise self.ended
+                line.news.clear()
+                await line.news.wait()
 
     def last_placed(self) -> list[Placed]:
         """For each partition where its last confirmed push lies."""
         return [line.last for line in self.lines.values() if line.last is not None]
 
     def give_up(self) -> list[Entry]:
-        """Every entry that is not confirmed, encoded, in order; nobody sends them any more."""
+        """Every entry in memory that is not confirmed, encoded, in order; nobody sends them any more."""
         taken = self._buffer.take()
-        left = [entry for line in self.lines.values() for entry in line.left()] + taken
-        self.lines.clear()
+        left = [entry for line in self.lines.values() for entry in line.left()] + self.unsorted + taken
+        self.unsorted = []
         self._buffer.release(len(left), sum(entry.size for entry in left))
         return left
 
+    def end(self, why: Exception) -> None:
+        """Tell those who wait that nobody sends any more."""
+        self.ended = why
+        self.opened.set()
+        for line in self.lines.values():
+            line.news.set()
+        self.lines.clear()
+
     async def run(self) -> None:
         """Send until cancelled."""
+        if self._spool is not None:
+            await self._spool.take_over()
         while True:
             self._buffer.overflow.drops.report()
             try:
                 if not self.opened.is_set():
                     await self._open()
                 await self._until_due()
-                await self._send()
+                if await self._send():
+                    self._note_success()
             except Exception as exc:  # noqa: BLE001 - the records wait for whoever mends it
                 await self._wait_after(exc)
-            else:
-                self._note_success()
 
     async def _open(self) -> None:
         try:
             await self._log.open(self._settings.partitions)
             self.mismatch = None
-            self.opened.set()
+            if self._spool is None:
+                self.opened.set()
+            else:
+                await self._open_spool(self._spool)
         except ConfigMismatch as exc:
             self.mismatch = exc
             raise
         finally:
             self.tried.set()
+
+    async def _open_spool(self, spool: Spool) -> None:
+        """Have it cut for the number of partitions, before anything newer is sorted by it."""
+        async with spool.turn:
+            for where, records in (await spool.cut(self._log.partitions)).items():
+                self._line(where).spooled = records
+            self.opened.set()
 
     # -- when -----------------------------------------------------------------------------------
 
@@ -186,15 +265,18 @@ class Sender:
 
     # -- what -----------------------------------------------------------------------------------
 
-    async def _send(self) -> None:
-        """One push of every line that is due, in one round trip."""
-        self._sort()
+    async def _send(self) -> bool:
+        """One push of every line that is due, in one round trip; False when there was none."""
+        self.sort()
+        self.on_turn()
+        if self._spool is not None:
+            await self._fetch(self._spool)
         now = self._now_s()
-        lines = [line for line in self.lines.values() if line.due_s() <= now]
+        lines = [line for line in self.lines.values() if line.due_s() <= now and not line.needs_spool]
         if not lines:
-            return
-        batches = [line.next_batch(self._producer_id) for line in lines]
-        replies = await self._log.push([batch.push for batch in batches], self._settings.backlog_records)
+            return False
+        batches = [line.next_batch(self.producer_id) for line in lines]
+        replies = await self._push(lines, batches)
         rings = []
         for line, batch, reply in zip(lines, batches, replies, strict=True):
             if isinstance(reply, Exception):
@@ -210,28 +292,73 @@ class Sender:
         for reply in replies:
             if isinstance(reply, QueueUnavailable):
                 raise reply
+        return True
 
-    def _sort(self) -> None:
-        """Take what is in the buffer into the lines."""
-        for entry in self._buffer.take():
+    async def _push(self, lines: Sequence[Line], batches: Sequence[Batch]) -> list[Pushed | Exception]:
+        for line in lines:
+            line.sending = True
+        try:
+            return await self._log.push([batch.push for batch in batches], self._settings.backlog_records)
+        finally:
+            for line in lines:
+                line.sending = False
+
+    async def _fetch(self, spool: Spool) -> None:
+        """Take the next push of each line out of the spool where it lies there, and remove there what is sent."""
+        now = self._now_s()
+        wanted = [line for line in self.lines.values() if line.needs_spool and line.due_s() <= now]
+        if not wanted and not spool.is_spent:
+            return
+        try:
+            found = await spool.next(line.partition for line in wanted)
+        except PenstockError:  # said there
+            found = {}
+            self.compare()
+        for line in wanted:
+            if line.partition in found:
+                run, place = found[line.partition]
+                line.batch = Batch(run.push, (), 0, run.records, place)
+            elif line.spooled:
+                line.failures += 1
+                line.not_before_s = self._now_s() + self._delay_s(line.failures)
+
+    def compare(self) -> None:
+        """Leave out what a damaged file of the spool has taken with it."""
+        if self._spool is None:
+            return
+        for line in self.lines.values():
+            lost = line.spooled - self._spool.records_of(line.partition)
+            line.spooled -= lost
+            line.sent += lost
+            if lost:
+                line.news.set()
+
+    def sort(self) -> None:
+        """Take what is in the buffer into the lines. To be called after `opened`."""
+        unsorted, self.unsorted = self.unsorted, []
+        for entry in unsorted + self._buffer.take():
             self._line_of(entry).waiting.append(entry)
 
     def _line_of(self, entry: Entry) -> Line:
-        where = Partition(entry.lane, partition_of(entry.key, self._log.partitions))
+        return self._line(Partition(entry.lane, partition_of(entry.key, self._log.partitions)))
+
+    def _line(self, where: Partition) -> Line:
         line = self.lines.get(where)
         if line is None:
             line = self.lines[where] = Line(where)
         return line
 
     def _confirm(self, line: Line, batch: Batch, pushed: Pushed) -> None:
-        placed = Placed(line.partition, pushed.entry_id, wall_clock_us())
-        line.batch, line.failures, line.last, line.refusal = None, 0, placed, None
+        places = batch.places(pushed, wall_clock_us())
+        line.batch, line.failures, line.last, line.refusal = None, 0, places[-1], None
+        line.sent += batch.records
         line.news.set()
-        for at, entries in batch.places(pushed.entry_id):
-            there = placed._replace(entry_id=at)
-            for entry in entries:
-                entry.settle(there)
+        for entry, placed in zip(batch.entries, places, strict=False):  # the spool has those of what lies there
+            entry.settle(placed)
         self._buffer.release(len(batch.entries), batch.size)
+        if batch.place is not None and self._spool is not None:
+            line.spooled -= batch.records
+            self._spool.confirmed(line.partition, batch.place, places)
 
     # -- what goes wrong ------------------------------------------------------------------------
 
@@ -252,6 +379,11 @@ class Sender:
     async def _wait_after(self, exc: Exception) -> None:
         """Let everything wait: the queue is away, or something unforeseen happened."""
         self._failures += 1
+        if self.failing_since_s is None:
+            self.failing_since_s = self._now_s()
+        if self._failures >= _GONE_FAILURES:
+            self.gone.set()
+        self.on_turn()
         foreseen = isinstance(exc, PenstockError)
         self.failure, self.reason = (None if foreseen else exc), f"{exc}" if foreseen else repr(exc)
         # A mistaken setting may be there for hours: said again at each doubling.
@@ -259,12 +391,15 @@ class Sender:
             log = producer_log()
             say = log.warning if isinstance(exc, QueueUnavailable) else log.error
             say("cannot send; records wait", reason=self.reason, tries=self._failures, exc_info=not foreseen)
+        self._backing_off = True
         await self._sleep(self._now_s() + self._delay_s(self._failures), records=math.inf)
+        self._backing_off = False
 
     def _note_success(self) -> None:
         if self._failures:
             producer_log().info("sending again", after_failures=self._failures)
-        self._failures, self.failure = 0, None
+        self._failures, self.failure, self.failing_since_s = 0, None, None
+        self.gone.clear()
 
     def _delay_s(self, failures: int) -> float:
         return next_delay_s(failures, self._settings.retry_base_ms, self._settings.retry_cap_ms, self._rng)

@@ -48,7 +48,17 @@ class ProducerSettings:
     """A partition whose log holds this many records takes no more until workers have drained some."""
 
     close_timeout_s: float = 10
-    """Closing waits this long for the queue to take what is left."""
+    """Closing waits this long for the queue to take what is left; with a spool, not for a queue that is away."""
+
+    spool_dir: str = ""
+    """Folder for what the queue does not take: when it is away, full or slow, records go there, and from there to it
+    when it is back. Empty for none. Each queue server needs one of its own on a machine."""
+
+    spool_bytes: int = 1024 * 1024 * 1024
+    """Most bytes of records that a producer keeps there. Beyond they stay in the buffer, and `overflow` decides."""
+
+    spool_after_ms: float = 1_000
+    """A record goes there when the queue has taken nothing of its partition for this long."""
 
     retry_base_ms: float = 50
     """Wait after the first failed push; doubles with every further one."""
@@ -82,10 +92,10 @@ class ProducerSettings:
 
     def __post_init__(self) -> None:
         strategies.check(self.strategy)
-        for name in ("buffer_records", "buffer_bytes", "backlog_records"):
+        for name in ("buffer_records", "buffer_bytes", "backlog_records", "spool_bytes"):
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 1 is needed")
-        for name in ("linger_ms", "block_timeout_s", "close_timeout_s", "retry_base_ms"):
+        for name in ("linger_ms", "block_timeout_s", "close_timeout_s", "retry_base_ms", "spool_after_ms"):
             if not getattr(self, name) >= 0:
                 raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 0 is needed")
         if self.replicas < 1:

@@ -81,6 +81,10 @@ class Run(Entry):
         )
         self.sealed = True
 
+    def watched(self) -> tuple[Entry, int] | None:
+        """See `Entry.watched`. Nobody holds a run, but perhaps the stream's receipt."""
+        return None if self.receipt is None else (self.receipt, self.head.created_at_us)
+
     def settle(self, fate: Placed | Exception) -> None:
         """See `Entry.settle`."""
         super().settle(fate)

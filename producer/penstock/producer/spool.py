@@ -1,0 +1,357 @@
+"""The spool as the sender sees it: what was put on disk, how much of each partition, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from penstock.producer.errors import NotQueued
+from penstock.producer.overflow import producer_log
+from penstock.producer.receipt import Entry, Placed
+from penstock.producer.spool_file import UNCUT, Draft, Run, SpoolDamaged, SpoolFailed, SpoolFile
+from penstock.producer.spool_folder import SpoolFolder, log_set_aside
+from penstock.wire.keys import Partition, partition_of
+
+REMEDY = "the next producer that starts with this spool_dir and namespace sends them"
+
+_SAY_EVERY_S = 60.0
+
+T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """Where a run lies."""
+
+    shelf: Shelf
+    seq: int
+    records: int
+    size: int
+
+
+class Watch(NamedTuple):
+    """Somebody may wait for a record of a run."""
+
+    at: int
+    entry: weakref.ref[Entry]
+    opened_us: int
+
+
+class Shelf:
+    """One open file, and what is known of it without looking."""
+
+    __slots__ = ("after", "done", "file", "keys", "records", "size", "watched")
+
+    def __init__(self, file: SpoolFile) -> None:
+        self.file = file
+        self.records, self.size = file.totals()
+        self.after: dict[Partition, int] = {}
+        """The last run of each partition that the queue has, perhaps not removed yet."""
+        self.done: list[tuple[int, Partition]] = []
+        """Runs to be removed."""
+        self.watched: dict[tuple[int, int], list[Watch]] = {}
+        """Who may wait for a run, by its place and its partition's number."""
+        self.keys: dict[int, list[str]] = {}
+        """The ordering keys of the records of runs that are not cut yet, and that somebody may wait for."""
+
+    def entries(self) -> list[Entry]:
+        """Every entry in it that somebody still has and knows no fate of."""
+        found = (watch.entry() for watches in self.watched.values() for watch in watches)
+        return [entry for entry in found if entry is not None and entry.fate is None]
+
+    def note_cut(self, partitions: int) -> None:
+        """Find in the runs that were cut what is waited for."""
+        for seq, keys in self.keys.items():
+            watches = {watch.at: watch for watch in self.watched.pop((seq, UNCUT))}
+            counts: Counter[int] = Counter()
+            for index, key in enumerate(keys):
+                part = partition_of(key, partitions)
+                if index in watches:
+                    watch = watches[index]._replace(at=counts[part])
+                    self.watched.setdefault((seq, part), []).append(watch)
+                counts[part] += 1
+        self.keys.clear()
+
+
+class Spool:
+    """One producer's. Its files are used by one thread of its own, so the loop never waits for the disk.
+
+    Runs of a partition leave in the order in which they were put there; those of producers that have ended come first.
+    """
+
+    def __init__(self, folder: Path, namespace: str, max_bytes: int) -> None:
+        self.turn = asyncio.Lock()
+        """Held by whoever adds to it or cuts it for a number of partitions."""
+        self.size = 0
+        """Bytes of the records that wait."""
+        self.records = 0
+        self.path = folder.absolute()
+        self._folder = SpoolFolder(folder, namespace)
+        self._max_bytes = max_bytes
+        self._shelves: list[Shelf] = []
+        self._own: Shelf | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._since_s: float | None = None
+        self._passed = 0
+        self._said_at: dict[str, float] = {}
+
+    # -- in -------------------------------------------------------------------------------------
+
+    async def take_over(self) -> None:
+        """Take what ended producers have left. What goes wrong is logged."""
+        try:
+            await self._apart(self._take_left)
+        except SpoolFailed as exc:
+            self._complain("folder", str(exc))
+        self._sum_up()
+        if self.records:
+            self._begin("an earlier producer left them")
+
+    def _take_left(self) -> None:
+        # In the thread to its end: whoever is cancelled meanwhile still has what was taken, and lets go of it.
+        for file in self._folder.take_left():
+            self._shelves.append(Shelf(file))
+
+    async def cut(self, partitions: int) -> Counter[Partition]:
+        """Have everything cut for that many partitions; returns how many records of each there are.
+
+        To be called in one's `turn`.
+
+        Raises:
+            SpoolFailed: Not everything is cut yet.
+        """
+        for shelf in list(self._shelves):
+            try:
+                while await self._apart(partial(shelf.file.cut, partitions)):
+                    pass
+                shelf.records, shelf.size = await self._apart(shelf.file.totals)
+                shelf.note_cut(partitions)
+            except SpoolDamaged as exc:
+                await self._set_aside(shelf, exc)
+        self._sum_up()
+        return sum((shelf.records for shelf in self._shelves), Counter())
+
+    def _sum_up(self) -> None:
+        self.records = sum(shelf.records.total() for shelf in self._shelves)
+        self.size = sum(shelf.size for shelf in self._shelves)
+
+    def fitting(self, lines: Iterable[Sequence[Draft]]) -> list[Draft]:
+        """What there is room for: of each line its first drafts."""
+        room, found, all_fit = self._max_bytes - self.size, [], True
+        for drafts in lines:
+            for draft in drafts:
+                if draft.size > room:
+                    all_fit = False
+                    break
+                room -= draft.size
+                found.append(draft)
+        if not all_fit:
+            self._complain(
+                "bound",
+                f"it holds {self.size:,} of {self._max_bytes:,} bytes; more waits in memory, and when that is full "
+                f"overflow decides; mend the queue, or raise spool_bytes",
+            )
+        return found
+
+    async def put(self, drafts: Sequence[Draft], partitions: int, reason: str) -> list[Place]:
+        """Make *drafts* durable, all or none. To be called in one's `turn`.
+
+        Raises:
+            SpoolFailed: None of them is there.
+        """
+        try:
+            if self._own is None:
+                self._own = await self._apart(lambda: Shelf(self._folder.make()))
+                self._shelves.append(self._own)
+            shelf = self._own
+            seqs = await self._apart(partial(shelf.file.put, drafts, partitions))
+        except SpoolDamaged as exc:
+            if self._own is not None:
+                await self._set_aside(self._own, exc)
+            raise
+        except SpoolFailed as exc:
+            self._complain("disk", str(exc))
+            raise
+        for draft in drafts:
+            shelf.records[draft.where] += draft.records
+            shelf.size += draft.size
+            self.size += draft.size
+            self.records += draft.records
+        self._begin(reason)
+        return [Place(shelf, seq, draft.records, draft.size) for seq, draft in zip(seqs, drafts, strict=True)]
+
+    def watch(self, where: Partition, place: Place, entries: Sequence[Entry]) -> None:
+        """Settle, once the queue has the run of *entries*, those that somebody still has then."""
+        watches = []
+        for index, entry in enumerate(entries):
+            known = entry.watched()
+            if known is not None:
+                watches.append(Watch(index, weakref.ref(known[0]), known[1]))
+                known[0].note_spooled(place.shelf.file.path)
+        place.shelf.watched[place.seq, where.number] = watches
+        if where.number == UNCUT:
+            place.shelf.keys[place.seq] = [entry.key for entry in entries]
+
+    def forget_unheld(self, where: Partition, place: Place) -> None:
+        """Watch no more what nobody has. To be called when the caller of `watch` has dropped the entries too."""
+        at = place.seq, where.number
+        left = [watch for watch in place.shelf.watched.get(at, ()) if watch.entry() is not None]
+        if left:
+            place.shelf.watched[at] = left
+        else:
+            place.shelf.watched.pop(at, None)
+            place.shelf.keys.pop(place.seq, None)
+
+    # -- out ------------------------------------------------------------------------------------
+
+    def records_of(self, where: Partition) -> int:
+        """How many records of a partition wait."""
+        return sum(shelf.records[where] for shelf in self._shelves)
+
+    async def next(self, wanted: Iterable[Partition]) -> dict[Partition, tuple[Run, Place]]:
+        """The first run of each partition that has any, and remove those that the queue has.
+
+        Raises:
+            SpoolFailed: They cannot be read now.
+        """
+        found: dict[Partition, tuple[Run, Place]] = {}
+        left = set(wanted)
+        for shelf in list(self._shelves):
+            here = {where: shelf.after.get(where, 0) for where in left if shelf.records[where]}
+            if not here and not shelf.done:
+                continue
+            left -= here.keys()
+            try:
+                runs = await self._apart(partial(_removed_and_read, shelf, here))
+            except SpoolDamaged as exc:
+                await self._set_aside(shelf, exc)
+                raise
+            except SpoolFailed as exc:
+                self._complain("disk", str(exc))
+                raise
+            for where, run in runs.items():
+                found[where] = run, Place(shelf, run.seq, run.records, run.size)
+            if not shelf.records.total() and not shelf.done:
+                await self._remove(shelf)
+        return found
+
+    def confirmed(self, where: Partition, place: Place, places: Sequence[Placed]) -> None:
+        """Note that the queue has a run, and tell those who wait where each of its records is."""
+        shelf, seq, records, size = place
+        shelf.records[where] -= records
+        shelf.size -= size
+        self.records -= records
+        self.size -= size
+        self._passed += records
+        shelf.after[where] = seq
+        shelf.done.append((seq, where))
+        for index, ref, opened_us in shelf.watched.pop((seq, where.number), ()):
+            entry = ref()
+            if entry is not None and entry.fate is None:
+                entry.settle(places[index]._replace(opened_us=opened_us))
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether there are files, but with nothing that is to be sent."""
+        return not self.records and bool(self._shelves)
+
+    # -- the end --------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Let go of everything, and say what is left and what will become of it."""
+        if self._thread is not None:
+            await self._apart(lambda: None)  # what it does now ends first
+        for shelf in list(self._shelves):
+            try:
+                await self._apart(partial(_removed_and_read, shelf, {}))
+            except SpoolFailed as exc:
+                self._complain("disk", str(exc))
+            if not shelf.records.total() and not shelf.done:
+                await self._remove(shelf)
+                continue
+            for entry in shelf.entries():
+                entry.settle(NotQueued(f"a record waits in the spool {shelf.file.path}; {REMEDY}"))
+            await self._apart(shelf.file.close)
+        if self.records:
+            producer_log().warning(
+                "records left in the spool", records=self.records, path=str(self.path), remedy=REMEDY
+            )
+        self._shelves.clear()
+        self._own = None
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def disown(self, fate: Exception) -> None:
+        """In a forked child: leave everything to the parent. *fate* is what the child's copies of receipts say."""
+        for shelf in self._shelves:
+            for entry in shelf.entries():
+                entry.fate = fate
+            shelf.file.disown()
+
+    async def _remove(self, shelf: Shelf) -> None:
+        self._forget(shelf)
+        await self._apart(shelf.file.delete)
+        if not self._shelves and self._since_s is not None:
+            seconds = round(time.monotonic() - self._since_s, 1)
+            producer_log().info("the spool is empty again", records=self._passed, seconds=seconds)
+            self._since_s, self._passed = None, 0
+            self._said_at.clear()
+
+    async def _set_aside(self, shelf: Shelf, exc: SpoolDamaged) -> None:
+        self._forget(shelf)
+        self._sum_up()
+        aside = await self._apart(shelf.file.set_aside)
+        log_set_aside(exc, aside)
+        for entry in shelf.entries():
+            entry.settle(NotQueued(f"the spool that held the record is damaged: {exc}; it is kept as {aside}"))
+
+    def _forget(self, shelf: Shelf) -> None:
+        self._shelves.remove(shelf)
+        if self._own is shelf:
+            self._own = None
+
+    def _begin(self, reason: str) -> None:
+        if self._since_s is None:
+            self._since_s = time.monotonic()
+            producer_log().warning(
+                "records wait in the spool", records=self.records, path=str(self.path), reason=reason
+            )
+
+    def _complain(self, about: str, reason: str) -> None:
+        """Say that the spool cannot be used: at once, and again each minute in which that is so."""
+        now = time.monotonic()
+        if now - self._said_at.get(about, -_SAY_EVERY_S) >= _SAY_EVERY_S:
+            self._said_at[about] = now
+            producer_log().error("the spool cannot be used", path=str(self.path), reason=reason)
+
+    async def _apart(self, work: Callable[[], T]) -> T:
+        """Have the spool's thread do *work*. A cancelled call leaves it to be done."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "penstock-spool")
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except RuntimeError:  # the interpreter exits: threads take nothing more, and nobody else uses this loop
+            return work()
+        return await future
+
+
+def _removed_and_read(shelf: Shelf, wanted: Mapping[Partition, int]) -> dict[Partition, Run]:
+    """In the spool's thread: remove what is done, and the next run of each partition in *wanted*."""
+    done = list(shelf.done)
+    if done:
+        try:
+            shelf.file.remove(done)
+        except SpoolDamaged:
+            raise
+        except SpoolFailed:  # the disk is full, perhaps: reading it is all the more urgent
+            pass
+        else:
+            del shelf.done[: len(done)]
+    runs = {where: shelf.file.next(where, after) for where, after in wanted.items()}
+    return {where: run for where, run in runs.items() if run is not None}
