@@ -9,6 +9,7 @@ from penstock.stores.memory.sql import open_sql
 from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.rehearsal_contract import RehearsalConformance
+from tests.conformance.replay_contract import ReplayConformance
 from tests.conformance.search_contract import SearchConformance
 from tests.conformance.secrets_contract import SecretsConformance
 from tests.conformance.sql_contract import SqlStoreConformance
@@ -24,6 +25,7 @@ class TestMemorySql(
     DeletionConformance,
     BadInputConformance,
     RehearsalConformance,
+    ReplayConformance,
     SecretsConformance,
     SqlStoreConformance,
 ):

@@ -13,6 +13,7 @@ from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.postgres_server import Postgres
 from tests.conformance.rehearsal_contract import RehearsalConformance
+from tests.conformance.replay_contract import ReplayConformance
 from tests.conformance.search_contract import SearchConformance
 from tests.conformance.secrets_contract import SecretsConformance
 from tests.conformance.sql_contract import SqlStoreConformance
@@ -28,6 +29,7 @@ class TestPostgres(
     DeletionConformance,
     BadInputConformance,
     RehearsalConformance,
+    ReplayConformance,
     SecretsConformance,
     SqlStoreConformance,
 ):

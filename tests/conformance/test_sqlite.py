@@ -11,6 +11,7 @@ from penstock.stores.sqlite import open_sql
 from tests.conformance.bad_input_contract import BadInputConformance
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.rehearsal_contract import RehearsalConformance
+from tests.conformance.replay_contract import ReplayConformance
 from tests.conformance.search_contract import SearchConformance
 from tests.conformance.secrets_contract import SecretsConformance
 from tests.conformance.sql_contract import SqlStoreConformance
@@ -34,6 +35,7 @@ class TestSqlite(
     DeletionConformance,
     BadInputConformance,
     RehearsalConformance,
+    ReplayConformance,
     SecretsConformance,
     SqlStoreConformance,
 ):

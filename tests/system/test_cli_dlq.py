@@ -16,7 +16,8 @@ from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Record
 from tests.system.command import COMMAND, Ran, penstock, process
-from tests.system.test_dlq import LOGS, MESSAGES, bury, letter
+from tests.system.letter_support import bury, letter
+from tests.system.test_dlq import LOGS, MESSAGES
 
 CLOCK = RisingClock()
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 
-import msgpack
 import pytest
 
 from penstock import dlq
 from penstock.wire import building
-from penstock.wire.entries import Letter, Push
 from penstock.wire.errors import InvalidRecord
-from penstock.wire.frames import Frame, decode_frame, encode, frame_of
+from penstock.wire.frames import decode_frame, encode, frame_of
 from penstock.wire.ids import RisingClock, format_id
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
-from penstock.wire.records import Record, kind_of
-from tests.system.queue_support import settling
+from penstock.wire.records import Record
+from tests.system.letter_support import bury, letter
 
 CLOCK = RisingClock()
 MESSAGES = Partition("messages", 0)
@@ -30,33 +27,6 @@ def message(content: str = "hello") -> Record:
 
 def log() -> Record:
     return building.log_event(CLOCK, level="info", event="started")
-
-
-def letter(record: Record, kind: str = "rejected", records: int = 1) -> Letter:
-    envelope = {
-        "kind": kind,
-        "reason": "no such table",
-        "lane": kind_of(record).lane,
-        "record_kind": kind_of(record).name,
-        "attempts": 3,
-        "first_at_ms": 1_700_000_000_000,
-        "last_at_ms": 1_700_000_001_000,
-        "worker": "host:1",
-        "version": "0.1.0",
-    }
-    return Letter(format_id(record.id), records, encode(record), msgpack.packb(envelope))
-
-
-async def bury(queue: Queue, where: Partition, letters: Iterable[Letter]) -> None:
-    """Have a partition accept records and give all of them up, as a worker does."""
-    letters = list(letters)
-    frames = [Frame(b"whatever", each.records) for each in letters]
-    await queue.push([Push(where, uuid.uuid4().hex, 1, frames)], 10**6)
-    lease = await queue.acquire(where, 10_000)
-    assert lease is not None
-    dead = sum(each.records for each in letters)
-    assert await queue.commit(settling(lease, await queue.read(where, 10_000), dead=dead, letters=letters))
-    await queue.release(lease)
 
 
 async def ids(queue: Queue, lane: str | None = None, error_kind: str | None = None) -> list[str]:

@@ -48,6 +48,8 @@ its version."""
 _MADE = {"stamp", "status_stamp", "first_at", "version", "normalised"}
 """What no caller gives. The other kinds than messages and log events have an id of their own making too."""
 
+_ABSENT = object()
+
 _CLOCK = RisingClock()
 _STATES = StateBuilder(_CLOCK, StampClock(bytes(8)))
 """Their times and stamps are put aside: a record keeps its own."""
@@ -87,7 +89,7 @@ def _as_before(before: Record, built: Record, given: Mapping[str, Any], made: se
     kept = {name: getattr(before, name) for name in before._fields if name.removesuffix("_us") in made}
     known = shown(before)
     for name in json_fields(before):
-        if name in given and name in known and given[name] == known[name]:
+        if given.get(name, _ABSENT) == known.get(name, _ABSENT):
             kept[name] = getattr(before, name)
     if "normalised" in kept:
         kept["normalised"] = kept["normalised"] or getattr(built, "normalised", False)
