@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from penstock.producer import ProducerSettings
+from penstock.producer import ProducerSettings, RecordDropped
 from penstock.producer.line import MAX_PUSH_BYTES, MAX_PUSH_MARKS
 from penstock.producer.receipt import Placed, Ticket
 from penstock.wire.errors import ConfigMismatch, QueueRejected, QueueUnavailable
@@ -232,7 +232,7 @@ async def test_giving_up_hands_over_what_is_left_encoded_and_in_order() -> None:
             await asyncio.sleep(0)
         buffer.add(ticket(content="b"))
 
-    left = sender.give_up()
+    left = sender.give_up(RecordDropped())
 
     assert [one.packed.endswith(content) for one, content in zip(left, (b"a", b"b"), strict=True)] == [True, True]
     assert buffer.records == buffer.bytes == 0

@@ -135,11 +135,11 @@ class Outbox:
         async with _deadline(timeout_s, lambda: late(self._unflushed())):
             await self.sender.all_sent()
             if until == "stored":
-                for placed in [*self.sender.last_placed(), *self.claims.last_placed()]:
+                for placed in [*self.sender.lines.last_placed(), *self.claims.last_placed()]:
                     await self._tracker.settled(placed, None)
 
     def _unflushed(self) -> str:
-        if not self.sender.unsent():
+        if not self.sender.lines.unsent():
             return "everything is queued, but not everything is stored yet; do workers run?"
         spool = self._spool
         beside = f" and {spool.records:,} in the spool at {spool.path}" if spool is not None and spool.records else ""
@@ -189,23 +189,22 @@ class Outbox:
         if self._spiller is not None and self._spilling is not None:
             await self._spiller.finish()
             await self._spilling
-        left = self.sender.give_up()
+        left = self.sender.give_up(self._end())
         self._buffer.overflow.leave(left, self.sender.reason)
         self._buffer.overflow.drops.report(at_once=True)
         if self._spool is not None:
             await self._spool.close()
-        self.sender.end(self._end_of(len(left)))
         await self._tracker.close()
         await self._queue.close()
 
-    def _end_of(self, dropped: int) -> Exception:
-        if dropped or self._spool is None:
+    def _end(self) -> Exception:
+        if self._spool is None or self._buffer.records:
             return RecordDropped(f"the producer closed before the queue confirmed everything: {self.sender.reason}")
         return NotQueued(f"the producer closed; what was left waits in the spool at {self._spool.path}")
 
     def disown(self, fate: Exception) -> None:
         """In a forked child: leave everything to the parent. *fate* is what copies of its receipts say."""
-        for entry in self.sender.outstanding():
+        for entry in self.sender.lines.outstanding():
             entry.fate = fate
         if self._spool is not None:
             self._spool.disown(fate)

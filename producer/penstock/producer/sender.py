@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.line import Batch, Line
+from penstock.producer.lines import Lines
 from penstock.producer.overflow import producer_log
-from penstock.producer.receipt import Entry, Placed
+from penstock.producer.receipt import Entry
 from penstock.producer.settings import ProducerSettings
 from penstock.wire.backoff import next_delay_s
 from penstock.wire.entries import Push, Pushed
 from penstock.wire.errors import ConfigMismatch, PenstockError, QueueFull, QueueUnavailable
 from penstock.wire.frames import MAX_FRAME_BYTES
 from penstock.wire.ids import wall_clock_us
-from penstock.wire.keys import Partition, partition_of
+from penstock.wire.keys import Partition
 
 if TYPE_CHECKING:
     from penstock.producer.spool import Spool
@@ -74,7 +75,7 @@ class Sender:
         rng: random.Random | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.lines: dict[Partition, Line] = {}
+        self.lines = Lines(buffer, lambda: log.partitions)
         self.tried = asyncio.Event()
         """The queue was asked once, with whatever result."""
         self.opened = asyncio.Event()
@@ -91,8 +92,6 @@ class Sender:
         """The queue is away: it failed more than once, and has not worked again."""
         self.ended: Exception | None = None
         """What those who wait shall hear: nobody sends any more."""
-        self.unsorted: list[Entry] = []
-        """Taken from the buffer before the number of partitions is known. Goes before what is in the buffer."""
         self.on_turn: Callable[[], None] = _nobody
         """Called when there was something to send."""
         self._log = log
@@ -123,19 +122,10 @@ class Sender:
 
     def hurry(self) -> None:
         """Send now: neither linger nor wait for the next try."""
-        for line in self.lines.values():
+        for line in self.lines:
             line.not_before_s = 0
         self._hurried = True
         self._bell.set()
-
-    def outstanding(self) -> list[Entry]:
-        """Every entry in memory that the queue has not confirmed."""
-        return [entry for line in self.lines.values() for entry in line.left()] + self.unsorted + self._buffer.entries
-
-    def unsent(self) -> int:
-        """How many records the queue has not confirmed; before `opened` without those in the spool."""
-        in_memory = len(self.unsorted) + len(self._buffer.entries)
-        return sum(line.unsent() for line in self.lines.values()) + in_memory
 
     async def caught_up(self, where: Partition) -> None:
         """Send at once what was handed over before for one partition, and wait until the queue holds it.
@@ -146,8 +136,8 @@ class Sender:
             QueueFull: The queue takes nothing there; what was handed over waits, as ever.
             QueueRejected: The same.
         """
-        self.sort()
-        line = self.lines.get(where)
+        self.lines.sort()
+        line = self.lines.find(where)
         if line is None or not line.unsent():
             return
         upto = line.sent + line.unsent()
@@ -168,12 +158,12 @@ class Sender:
         """
         self.hurry()
         if not self.opened.is_set():
-            if not self.unsent() and not (self._spool and self._spool.records):
+            if not self.lines.unsent() and not (self._spool and self._spool.records):
                 return
             await self.opened.wait()
         if self.ended is None:
-            self.sort()
-        marks = [(line, line.sent + line.unsent()) for line in self.lines.values()]
+            self.lines.sort()
+        marks = [(line, line.sent + line.unsent()) for line in self.lines]
         for line, upto in marks:
             while line.sent < upto:
                 if self.ended is not None:
@@ -181,25 +171,16 @@ class Sender:
                 line.news.clear()
                 await line.news.wait()
 
-    def last_placed(self) -> list[Placed]:
-        """For each partition where its last confirmed push lies."""
-        return [line.last for line in self.lines.values() if line.last is not None]
+    def give_up(self, why: Exception) -> list[Entry]:
+        """Every entry in memory that is not confirmed, encoded, in order; nobody sends them any more.
 
-    def give_up(self) -> list[Entry]:
-        """Every entry in memory that is not confirmed, encoded, in order; nobody sends them any more."""
-        taken = self._buffer.take()
-        left = [entry for line in self.lines.values() for entry in line.left()] + self.unsorted + taken
-        self.unsorted = []
-        self._buffer.release(len(left), sum(entry.size for entry in left))
-        return left
-
-    def end(self, why: Exception) -> None:
-        """Tell those who wait that nobody sends any more."""
+        Those who wait for them hear *why*.
+        """
         self.ended = why
         self.opened.set()
-        for line in self.lines.values():
+        for line in self.lines:
             line.news.set()
-        self.lines.clear()
+        return self.lines.give_up()
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -234,14 +215,14 @@ class Sender:
         """Have it cut for the number of partitions, before anything newer is sorted by it."""
         async with spool.turn:
             for where, records in (await spool.cut(self._log.partitions)).items():
-                self._line(where).spooled = records
+                self.lines.of(where).spooled = records
             self.opened.set()
 
     # -- when -----------------------------------------------------------------------------------
 
     async def _until_due(self) -> None:
         """Wait for a first record and the linger window after it, or for a line to become due."""
-        due_s = min((line.due_s() for line in self.lines.values()), default=math.inf)
+        due_s = min((line.due_s() for line in self.lines), default=math.inf)
         if due_s <= self._now_s():
             return
         if not self._buffer.entries:
@@ -267,12 +248,12 @@ class Sender:
 
     async def _send(self) -> bool:
         """One push of every line that is due, in one round trip; False when there was none."""
-        self.sort()
+        self.lines.sort()
         self.on_turn()
         if self._spool is not None:
             await self._fetch(self._spool)
         now = self._now_s()
-        lines = [line for line in self.lines.values() if line.due_s() <= now and not line.needs_spool]
+        lines = [line for line in self.lines if line.due_s() <= now and not line.needs_spool]
         if not lines:
             return False
         batches = [line.next_batch(self.producer_id) for line in lines]
@@ -306,7 +287,7 @@ class Sender:
     async def _fetch(self, spool: Spool) -> None:
         """Take the next push of each line out of the spool where it lies there, and remove there what is sent."""
         now = self._now_s()
-        wanted = [line for line in self.lines.values() if line.needs_spool and line.due_s() <= now]
+        wanted = [line for line in self.lines if line.needs_spool and line.due_s() <= now]
         if not wanted and not spool.is_spent:
             return
         try:
@@ -326,27 +307,12 @@ class Sender:
         """Leave out what a damaged file of the spool has taken with it."""
         if self._spool is None:
             return
-        for line in self.lines.values():
+        for line in self.lines:
             lost = line.spooled - self._spool.records_of(line.partition)
             line.spooled -= lost
             line.sent += lost
             if lost:
                 line.news.set()
-
-    def sort(self) -> None:
-        """Take what is in the buffer into the lines. To be called after `opened`."""
-        unsorted, self.unsorted = self.unsorted, []
-        for entry in unsorted + self._buffer.take():
-            self._line_of(entry).waiting.append(entry)
-
-    def _line_of(self, entry: Entry) -> Line:
-        return self._line(Partition(entry.lane, partition_of(entry.key, self._log.partitions)))
-
-    def _line(self, where: Partition) -> Line:
-        line = self.lines.get(where)
-        if line is None:
-            line = self.lines[where] = Line(where)
-        return line
 
     def _confirm(self, line: Line, batch: Batch, pushed: Pushed) -> None:
         places = batch.places(pushed, wall_clock_us())

@@ -112,15 +112,15 @@ class Spiller:
         since = sender.failing_since_s
         everything = everything or (since is not None and now - since >= self._after_s)
         if sender.opened.is_set():
-            sender.sort()
+            sender.lines.sort()
             everything = self._is_slow(now) or everything
-            for line in list(sender.lines.values()):
+            for line in list(sender.lines):
                 stuck = self._is_stuck(line, now)
                 if everything or stuck:
                     yield _portions_of(line, sender.producer_id)
         elif everything:
-            sender.unsorted += self._buffer.take()
-            yield from _unsorted_portions(sender.unsorted)
+            sender.lines.unsorted += self._buffer.take()
+            yield from _unsorted_portions(sender.lines.unsorted)
 
     def _is_stuck(self, line: Line, now: float) -> bool:
         """Whether a line has had something to send, and got nowhere, for so long."""
@@ -171,7 +171,7 @@ class Spiller:
         """Let go, in memory, of what is on disk."""
         written = {id(entry) for portion in portions if portion.line is None for entry in portion.entries}
         if written:
-            self._sender.unsorted = [entry for entry in self._sender.unsorted if id(entry) not in written]
+            self._sender.lines.unsorted = [entry for entry in self._sender.lines.unsorted if id(entry) not in written]
         for place in places:
             portion = portions.pop(0)
             where = portion.draft.where

@@ -1,0 +1,64 @@
+"""Every partition's line, and how what the calls leave in the buffer comes into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from penstock.producer.buffer import Buffer
+from penstock.producer.line import Line
+from penstock.producer.receipt import Entry, Placed
+from penstock.wire.keys import Partition, partition_of
+
+
+class Lines:
+    """The lines of one producer. There are none before the number of partitions is known."""
+
+    def __init__(self, buffer: Buffer, partitions: Callable[[], int]) -> None:
+        self.unsorted: list[Entry] = []
+        """Taken from the buffer before that number is known. Goes before what is in the buffer."""
+        self._buffer = buffer
+        self._partitions = partitions
+        self._lines: dict[Partition, Line] = {}
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self._lines.values())
+
+    def find(self, where: Partition) -> Line | None:
+        """The line of a partition, if it ever had anything."""
+        return self._lines.get(where)
+
+    def of(self, where: Partition) -> Line:
+        """The line of a partition."""
+        line = self._lines.get(where)
+        if line is None:
+            line = self._lines[where] = Line(where)
+        return line
+
+    def sort(self) -> None:
+        """Take what is in the buffer into the lines. To be called once the number of partitions is known."""
+        unsorted, self.unsorted = self.unsorted, []
+        lines, partitions = self._lines, self._partitions()
+        for entry in unsorted + self._buffer.take():
+            where = Partition(entry.lane, partition_of(entry.key, partitions))
+            (lines.get(where) or self.of(where)).waiting.append(entry)
+
+    def outstanding(self) -> list[Entry]:
+        """Every entry in memory that the queue has not confirmed."""
+        return [entry for line in self for entry in line.left()] + self.unsorted + self._buffer.entries
+
+    def unsent(self) -> int:
+        """How many records the queue has not confirmed; without those in the spool that are in no line yet."""
+        return sum(line.unsent() for line in self) + len(self.unsorted) + len(self._buffer.entries)
+
+    def last_placed(self) -> list[Placed]:
+        """For each partition where its last confirmed push lies."""
+        return [line.last for line in self if line.last is not None]
+
+    def give_up(self) -> list[Entry]:
+        """Every entry in memory that is not confirmed, encoded, in order; nobody sends them any more."""
+        taken = self._buffer.take()
+        left = [entry for line in self for entry in line.left()] + self.unsorted + taken
+        self.unsorted = []
+        self._lines.clear()
+        self._buffer.release(len(left), sum(entry.size for entry in left))
+        return left
