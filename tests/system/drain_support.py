@@ -84,7 +84,7 @@ class OneStore(Stores):
         return
 
 
-def site_of(queue: Queue, store: ListStore, **settings: Any) -> Site:
+def site_of(queue: Queue, store: Store, **settings: Any) -> Site:
     config = WorkerConfig(namespace=queue.keys.namespace, **{"drain_linger_ms": 1, "lease_ms": 2_000, **settings})
     stores = OneStore(store)
     return Site(config=config, queue=queue, stores=stores, fleet=Fleet(queue, "w1"), rng=random.Random(1))
@@ -106,12 +106,13 @@ class Sender:
         self.queue = queue
         self.partition = partition
         self.clock = RisingClock()
+        self._producer_id = new_id().hex()
         self._number = 0
 
     async def push(self, *records: Record) -> None:
         self._number += 1
         frames = frames_of([encode(record) for record in records])
-        pushed = await self.queue.push([Push(self.partition, "p", self._number, frames)], 10**6)
+        pushed = await self.queue.push([Push(self.partition, self._producer_id, self._number, frames)], 10**6)
         assert not isinstance(pushed[0], Exception)
 
     def message(self, content: str = "hello", session: str = "s") -> Message:

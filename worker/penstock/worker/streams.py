@@ -45,7 +45,7 @@ class Settlement:
     size: int = 0
     """Characters read of streams that are due."""
     is_behind: bool = False
-    """More streams are due than one batch settles."""
+    """Streams may be due beyond those settled here: look again, though the log be empty."""
 
     def store(self, message: Message, weight: int) -> None:
         """Have *message* written; its success settles *weight* records."""
@@ -97,6 +97,13 @@ class StreamDesk:
     ) -> None:
         stream, kept, base = new[0].stream_id, _accepted(old), _base(known, [*old, *new])
         folded = fold([*base, *old, *new])
+        if known is not None and is_whole(known.version):
+            if folded.reached == 0 and chunks_in(known.version) >= folded.covered:
+                # Delivered again after a crash between store and commit; their beginning had come from the store.
+                settlement.changes.append(StreamChange(stream, FORGET))
+                settlement.buffered -= kept
+                return
+            known = None
         if folded.is_complete:
             # A whole text replaces whatever part of it was stored before, be that longer: it may be of an earlier try.
             above = known.version if known is not None and folded.end == "complete" else -1
@@ -117,7 +124,7 @@ class StreamDesk:
         return self._site.now_ms() - self._site.snapshots.get(stream, 0) >= self._config.stream_snapshot_ms
 
     async def _known(self, streams: Sequence[bytes]) -> Mapping[bytes, Partial]:
-        """What the store has of streams that are not complete there."""
+        """What the store has of streams."""
         return await self._store.partials(streams) if streams else {}
 
     async def _settle_due(self, arrived: Mapping[bytes, object], settlement: Settlement) -> None:
@@ -151,6 +158,7 @@ class StreamDesk:
         if folded.has_gap:
             settlement.store(to_message(folded, "interrupted"), 0)
             settlement.changes.append(StreamChange(stream, PARK))
+            settlement.is_behind = True  # there may be too many of these now
             return
         # The end may be here: what was missing before it has come to the store past the queue, as a replayed letter.
         state = _end_state(folded) if folded.is_complete else "interrupted"
@@ -198,7 +206,7 @@ def _packed(chunks: Iterable[StreamChunk]) -> list[bytes]:
 
 def _base(known: Partial | None, chunks: Sequence[StreamChunk]) -> list[StreamChunk]:
     """The beginning that the store alone has, if *chunks* lack theirs."""
-    if known is None or min(chunk.seq for chunk in chunks) == 0:
+    if known is None or is_whole(known.version) or min(chunk.seq for chunk in chunks) == 0:
         return []
     return [base_chunk(chunks[0], known.content, known.version)]
 
