@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from penstock.dlq import replay
 from penstock.embedded import EmbeddedQueue
 from penstock.stores.errors import StoreRejected
+from penstock.testing.system import System
 from penstock.wire.entries import Push
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.frames import Frame
@@ -25,7 +27,6 @@ from penstock.worker.lanes import LanePaused
 from penstock.worker.sifting import Sieve
 from penstock.worker.site import Site
 from penstock.worker.sweeper import forgotten
-from tests.faults.system import System
 from tests.system.command import penstock
 from tests.system.drain_support import MESSAGES, ListStore, Sender, site_of, total
 
@@ -234,6 +235,22 @@ async def test_entries_that_are_no_frame_count_one_each(queue: Queue) -> None:
     counts = await total(queue)
     assert counts.dead < 1_250
     assert (counts.dead + counts.pending, counts.balanced) == (1_300, True)
+
+
+async def test_letters_that_are_replayed_in_vain_halt_nothing(queue: Queue) -> None:
+    sender = Sender(queue)
+    site = site_of(queue, ListStore(before=refuse_bad))
+    await _halt(site)
+    await resumed(site, bury=400)
+    await sender.push(*(sender.message("bad") for _ in range(400)))
+    await drain(site, MESSAGES)
+
+    outcome = await replay(queue)
+    await drain(site, MESSAGES)
+
+    assert outcome.letters == 400
+    counts = await total(queue)
+    assert (counts.dead, counts.pending, counts.balanced) == (400, 0, True)
 
 
 async def test_a_halt_that_the_queue_did_not_hear_is_told_it_later(queue: Queue) -> None:

@@ -16,6 +16,7 @@ import pytest
 from penstock.embedded import EmbeddedQueue
 from penstock.stores.contract import Store
 from penstock.stores.errors import StoreRejected, StoreUnavailable
+from penstock.testing.system import System
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record
@@ -24,7 +25,6 @@ from penstock.worker.gatekeeper import Gatekeeper
 from penstock.worker.lanes import LanePaused
 from penstock.worker.site import Site
 from tests.conformance.postgres_server import Postgres, Schema
-from tests.faults.system import System
 from tests.system.command import penstock
 from tests.system.drain_support import MESSAGES, ListStore, Sender, site_of, total
 

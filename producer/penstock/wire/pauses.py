@@ -7,7 +7,7 @@ off by what one call took of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgpack
 
@@ -17,6 +17,11 @@ from penstock.wire.scripts import text_of
 
 BREAKER, HAND = "breaker", "hand"
 """`Halt.by`: too much was refused · somebody wanted it so."""
+
+
+_MAX_REASON_CHARS = 500
+
+_Told = TypeVar("_Told", bound="Outage | Halt")
 
 
 class Outage(NamedTuple):
@@ -72,7 +77,7 @@ class Pauses:
         """
         name = self._queue.keys.outage(outage.lane, outage.worker)
         with self._queue.scripts.translated():
-            await self._queue.client.set(name, msgpack.packb(outage), px=ttl_ms)
+            await self._queue.client.set(name, _packed(outage), px=ttl_ms)
 
     async def is_over(self, lane: str, worker: str) -> None:
         """Forget that worker's outage of *lane*."""
@@ -86,7 +91,7 @@ class Pauses:
             return []
         with self._queue.scripts.translated():
             replies = await self._queue.client.mget(names)
-        return [Outage(*msgpack.unpackb(reply)) for reply in replies if reply is not None]
+        return [_unpacked(Outage, reply) for reply in replies if reply is not None]
 
     async def standings(self) -> dict[str, Standing]:
         """What the queue says of every lane."""
@@ -97,13 +102,13 @@ class Pauses:
 
     async def halt(self, halt: Halt, resumed: int | None = None) -> bool:
         """Halt a lane, if it is not. False when it was resumed since it had been *resumed* so often."""
-        args = [halt.lane, "" if resumed is None else resumed, msgpack.packb(halt)]
+        args = [halt.lane, "" if resumed is None else resumed, _packed(halt)]
         return bool(await self._queue.scripts.run("halt", [self._queue.keys.lanes()], args))
 
     async def resume(self, lane: str, bury: int = 0) -> Halt | None:
         """Let *lane* be drained again, and so many refused records be buried uncounted. None when it was not halted."""
         reply = await self._queue.scripts.run("resume", [self._queue.keys.lanes()], [lane, bury])
-        return Halt(*msgpack.unpackb(reply)) if reply else None
+        return _unpacked(Halt, reply) if reply else None
 
     async def spare(self, lane: str, at_most: int) -> int:
         """Take of the allowance that `resume` gave: so many may be buried by whoever took them."""
@@ -118,4 +123,14 @@ class Pauses:
 def _standing(lane: str, said: Mapping[str, bytes]) -> Standing:
     halt = said.get(f"{lane}:halt")
     resumed, bury = (int(said.get(f"{lane}:{name}", 0)) for name in ("resumed", "bury"))
-    return Standing(Halt(*msgpack.unpackb(halt)) if halt else None, resumed, bury)
+    return Standing(_unpacked(Halt, halt) if halt else None, resumed, bury)
+
+
+def _packed(told: Outage | Halt) -> bytes:
+    packed: bytes = msgpack.packb(told._replace(reason=told.reason[:_MAX_REASON_CHARS]))
+    return packed
+
+
+def _unpacked(kind: type[_Told], packed: bytes) -> _Told:
+    """What a newer release tells beyond our fields stays untold."""
+    return kind(*msgpack.unpackb(packed)[: len(kind._fields)])

@@ -241,7 +241,7 @@ class _SliceRun:
         self._site.reached(Step.BEFORE_STORE)
         async with self._site.lanes.sparing(self._partition.lane, len(batch.corrupt) + len(sifted)):
             await self._count(batch, sifted)
-            refused = [*sifted.failed, *await write_or_refuse(sifted.records, self._writer(), self._site.reached)]
+            refused = [*sifted.failed, *await write_or_refuse(sifted.records, self._writer(batch), self._site.reached)]
         self._lane.gate.wrote(self._partition)
         if self._site.sieve:
             await self._site.sieve.tell_stored(sifted.records, refused)
@@ -260,7 +260,7 @@ class _SliceRun:
             records.extend(batch.chunks)
         return Sifted(records) if sieve is None else await sieve.sift(records)
 
-    def _writer(self) -> Callable[[Sequence[Record]], Awaitable[object]]:
+    def _writer(self, batch: Batch) -> Callable[[Sequence[Record]], Awaitable[object]]:
         fence = self._site.fence(self._partition, self._held.lease.epoch)
         write = self._store.write
         if self._is_suspect and (child := Sandbox.of(self._site.config, self._partition.lane)):
@@ -272,7 +272,7 @@ class _SliceRun:
             try:
                 written = await write(records, fence)
             except StoreRejected as exc:
-                if len(records) == 1:
+                if len(records) == 1 and records[0].id not in batch.came:
                     await self._site.lanes.refused(self._partition.lane, str(exc))
                 raise
             self._lane.breaker.stored(len(records))
@@ -281,11 +281,16 @@ class _SliceRun:
         return write_if_ours
 
     async def _count(self, batch: Batch, sifted: Sifted) -> None:
-        """Have the breaker count what no store is asked about. Among others that are fine it is no run."""
+        """Have the breaker count what no store is asked about. Among others that are fine it is no run.
+
+        What a replay brings was refused before, and tells nothing new.
+        """
         breaker, mixed = self._lane.breaker, bool(batch.chunks or sifted.records or sifted.skipped)
         if sifted.skipped:
             breaker.stored(len(sifted.skipped))
-        for reason in (*(reason for _, reason in batch.corrupt), *(one.reason for one in sifted.failed)):
+        reasons = [reason for entry, reason in batch.corrupt if not entry.past]
+        reasons += [one.reason for one in sifted.failed if one.record.id not in batch.came]
+        for reason in reasons:
             await self._site.lanes.refused(self._partition.lane, reason)
             if mixed:
                 breaker.stored(0)

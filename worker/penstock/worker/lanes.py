@@ -97,6 +97,8 @@ class Lanes:
         async with self._hearing:
             clock = asyncio.get_running_loop().time
             if self._heard_at is None or clock() - self._heard_at >= _FRESH_S:
+                # Not asked again at once where there is no answer: everybody who waits here would wait for it in turn.
+                self._heard_at = self._heard_at and clock()
                 for name, standing in (await self.pauses.standings()).items():
                     self._hear(name, standing)
                 self._heard_at = clock()
