@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import threading
 import time
@@ -91,6 +92,17 @@ class Postgres:
     def stop(self) -> None:
         """At once, rolling back what runs."""
         self._server.stop()
+
+    def crash(self) -> None:
+        """End it without a checkpoint: it recovers from its log when it is started."""
+        server: Any = self._server.get_postmaster_info().process
+        server.send_signal(signal.SIGQUIT)
+        server.wait(30)
+
+    def processes(self) -> list[int]:
+        """The server and its children, one for each session among them. None when it has ended."""
+        server: Any = self._server.get_postmaster_info().process
+        return [each.pid for each in (server, *server.children(recursive=True))] if server.is_running() else []
 
     def start(self) -> None:
         """Wait until it answers. The package gives it 10 s, in which a machine that is busy elsewhere may not do it."""
