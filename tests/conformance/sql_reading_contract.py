@@ -296,13 +296,14 @@ class SqlReadingConformance(ReadingStateConformance, FilteringConformance):
 
     # Streams
 
-    async def test_partials_are_the_messages_that_may_still_grow(self, store: SqlStore) -> None:
+    async def test_partials_are_streams_with_the_texts_of_those_that_may_still_grow(self, store: SqlStore) -> None:
         states = ["streaming", "interrupted", None]
         await store.write([message(n)._replace(state=state, version=n + 1) for n, state in enumerate(states)])
+        await store.write([message(3)])
 
         found = await store.partials([message(number).id for number in range(5)])
 
-        assert dict(found) == {message(0).id: ("text 0", 1), message(1).id: ("text 1", 2)}
+        assert dict(found) == {message(0).id: ("text 0", 1), message(1).id: ("text 1", 2), message(2).id: ("", 3)}
         assert await store.partials([]) == {}
 
 

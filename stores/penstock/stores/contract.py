@@ -49,7 +49,7 @@ class Fence(NamedTuple):
 
 
 class Partial(NamedTuple):
-    """What a store holds of a stream that was stored early."""
+    """What a store holds of a stream."""
 
     content: str
     version: int
@@ -116,8 +116,10 @@ class Store(Protocol):
         ...
 
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:
-        """Content and version of those messages among *ids* that are stored with state `interrupted`
-        or `streaming`. A vector store has none."""
+        """Content and version of those messages among *ids* that came as streams: their version is above 0.
+
+        The content of complete ones is left out. A vector store has none.
+        """
         ...
 
     async def check(self) -> None:

@@ -136,6 +136,11 @@ def chunks_in(version: int) -> int:
     return version // _STATES
 
 
+def is_whole(version: int) -> bool:
+    """Whether a stored message of that version is a complete stream."""
+    return version % _STATES == _RANKS[None]
+
+
 def base_chunk(example: StreamChunk, content: str, version: int) -> StreamChunk:
     """A chunk that stands for what the store holds of *example*'s stream already."""
     return example._replace(id=BASE_ID, seq=0, chunks=chunks_in(version), text=content, end=None, normalised=False)

@@ -19,7 +19,7 @@ from penstock.wire.inquiry import trace_of_stream
 from penstock.wire.keys import Partition
 from penstock.wire.records import Message, StreamChunk
 from penstock.wire.stream_calls import GAP_PATIENCE_MS
-from penstock.worker.merge import BASE_ID, Folded, base_chunk, fold, severed, to_message
+from penstock.worker.merge import BASE_ID, Folded, base_chunk, chunks_in, fold, is_whole, severed, to_message
 from penstock.worker.poison import Refused
 from penstock.worker.site import Site
 

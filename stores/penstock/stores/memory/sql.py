@@ -78,7 +78,7 @@ class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep):
         """See `Store.partials`."""
         await self.check()
         known = (self._messages[each] for each in ids if each in self._messages)
-        return {row.id: Partial(row.content or "", row.version) for row in known if row.state is not None}
+        return {row.id: Partial((row.state and row.content) or "", row.version) for row in known if row.version > 0}
 
     async def check(self) -> None:
         """Memory is there until the store is closed."""

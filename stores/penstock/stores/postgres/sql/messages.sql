@@ -81,7 +81,7 @@ m.role = ANY(:roles)
 m.message_type = ANY(:message_types)
 
 -- name: partials
--- Texts of streams that may still grow.
-SELECT m.id, m.content, m.version
+-- Streams, with the texts of those that may still grow.
+SELECT m.id, CASE WHEN m.state IS NOT NULL THEN m.content END AS content, m.version
 FROM messages AS m
-WHERE m.id = ANY(:ids) AND m.state IN ('streaming', 'interrupted');
+WHERE m.id = ANY(:ids) AND m.version > 0;

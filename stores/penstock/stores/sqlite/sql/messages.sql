@@ -65,13 +65,13 @@ m.role IN (SELECT value FROM json_each(:roles))
 m.message_type IN (SELECT value FROM json_each(:message_types))
 
 -- name: partials
--- Texts of streams that may still grow; ids as in `versions`.
+-- Streams, with the texts of those that may still grow; ids as in `versions`.
 WITH RECURSIVE wanted (n, id) AS (
     SELECT 1, substr(:ids, 1, 16)
     UNION ALL
     SELECT n + 1, substr(:ids, 16 * n + 1, 16) FROM wanted WHERE 16 * n < length(:ids)
 )
-SELECT m.id, m.content, m.version
+SELECT m.id, CASE WHEN m.state IS NOT NULL THEN m.content END AS content, m.version
 FROM wanted
 CROSS JOIN messages AS m ON m.id = wanted.id
-WHERE m.state IN ('streaming', 'interrupted');
+WHERE m.version > 0;
