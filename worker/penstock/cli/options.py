@@ -56,6 +56,15 @@ VectorUrl = Annotated[
     str,
     typer.Option("--vector-url", envvar="PENSTOCK_VECTOR_URL", help="The store of embeddings.", rich_help_panel=_WHERE),
 ]
+KnownSpoolDir = Annotated[
+    str | None,
+    typer.Option(
+        "--spool-dir",
+        envvar="PENSTOCK_SPOOL_DIR",
+        help="Where the producers of this machine keep what the queue does not take.",
+        rich_help_panel=_WHERE,
+    ),
+]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", envvar=CONFIG, metavar="FILE", help="A file of settings, TOML or YAML.")
 ]
@@ -79,7 +88,7 @@ def take_from_file(environ: MutableMapping[str, str]) -> None:
     Every other setting is read from the file where it is used, so that an error can name the line.
     """
     sources = Sources(environ)
-    for name in ("redis_url", "namespace", "sql_url", "vector_url"):
+    for name in ("redis_url", "namespace", "sql_url", "vector_url", "spool_dir"):
         found = sources.find(name)
         if found and found.origin == "file":
             environ[variable_of(name)] = found.value

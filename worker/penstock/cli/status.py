@@ -1,4 +1,4 @@
-"""`penstock status`: how far the stores are behind, and how the SQL store is."""
+"""`penstock status`: how far the stores are behind, and how the SQL store and this machine's spool are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from penstock.cli.connection import ask
 from penstock.cli.display import age, console, print_json, print_table
 from penstock.cli.lane_states import LaneState, states_of
 from penstock.cli.ledger import Status
-from penstock.cli.options import NAMESPACE, REDIS_URL, Json, KnownSqlUrl, Namespace, RedisUrl
+from penstock.cli.options import NAMESPACE, REDIS_URL, Json, KnownSpoolDir, KnownSqlUrl, Namespace, RedisUrl
+from penstock.cli.spools import SpoolGlance
+from penstock.wire.errors import PenstockError
 from penstock.wire.queue import Queue
 
 
@@ -20,12 +22,20 @@ def status(
     redis_url: RedisUrl = REDIS_URL,
     namespace: Namespace = NAMESPACE,
     sql_url: KnownSqlUrl = None,
+    spool_dir: KnownSpoolDir = None,
 ) -> None:
-    """Show how far the stores are behind, and, where its URL is set, how the SQL store is."""
-    seen, states = ask(redis_url, namespace, _seen)
+    """Show how far the stores are behind, and, where they are set, how the SQL store and this machine's spool are."""
+    spool = SpoolGlance(spool_dir, namespace) if spool_dir else None
+    try:
+        seen, states = ask(redis_url, namespace, _seen)
+    except PenstockError:
+        if spool:
+            _show_alone(spool, json=json)
+        raise
     store = asyncio.run(health.glance(sql_url)) if sql_url else None
     if json:
-        print_json({**_as_json(seen, states), "store": health.as_json(*store) if store else None})
+        beside = {"store": health.as_json(*store) if store else None, "spool": spool.as_json() if spool else None}
+        print_json({**_as_json(seen, states), **beside})
         return
     rare = [name for name in ("skipped", "purged") if seen.total(name)]  # without them the others do not add up
     columns = ["lane", "pending", "oldest", "accepted", "stored", "dead", *rare]
@@ -40,6 +50,16 @@ def status(
         out.print(sentence, style="yellow", soft_wrap=True)
     if store:
         out.print(health.sentence(*store), style="" if store[0].healthy else "yellow")
+    if spool:
+        out.print(spool.sentence(), style="" if spool.fine else "yellow", soft_wrap=True)
+
+
+def _show_alone(spool: SpoolGlance, *, json: bool) -> None:
+    """What is known while the queue says nothing."""
+    if json:
+        print_json({"spool": spool.as_json()})
+    else:
+        console().print(spool.sentence(), style="" if spool.fine else "yellow", soft_wrap=True)
 
 
 async def _seen(queue: Queue) -> tuple[Status, Mapping[str, LaneState]]:
