@@ -7,11 +7,10 @@ A plain function strikes once. A context manager holds its fault until its block
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import resource
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +22,6 @@ from penstock.testing.system import Process
 
 _LOCK_WAIT_S = 30
 _END_WAIT_S = 30
-_LARGEST_DISK = 256 * 1024 * 1024
-_BLOCK = 64 * 1024
 
 
 # -- processes ----------------------------------------------------------------------------------
@@ -50,6 +47,7 @@ def terminate(process: Process) -> int:
 def paused(process: Process) -> Iterator[None]:
     """The process stands still, all its threads, and does not know; woken afterwards."""
     process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     try:
         yield
     finally:
@@ -155,47 +153,15 @@ def folder_away(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
-    """A file system of its own on *folder*, which is empty, for `disk_full`. Root may do that, on Linux.
+def files_full(process: Process, size: int = 1024 * 1024) -> Iterator[None]:
+    """The process can make no file larger than *size* bytes. On Linux, and without any privilege.
 
-    Raises:
-        subprocess.CalledProcessError: It was not allowed.
+    It is told that the file is too large (EFBIG), where a full disk says that it is full (ENOSPC).
     """
-    size = f"size={megabytes}m"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True, capture_output=True)  # noqa: S607
+    before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True, capture_output=True)  # noqa: S607
-
-
-@contextlib.contextmanager
-def disk_full(folder: Path) -> Iterator[None]:
-    """The file system of *folder* has no byte left.
-
-    Raises:
-        ValueError: It is larger than 256 MB, which nobody means to fill: `small_disk` makes one to fill.
-    """
-    sizes = os.statvfs(folder)
-    if sizes.f_blocks * sizes.f_frsize > _LARGEST_DISK:
-        raise ValueError(
-            f"{folder} lies on {sizes.f_blocks * sizes.f_frsize:,} bytes; at most {_LARGEST_DISK:,} are filled"
-        )
-    filler = folder / "filler"
-    try:
-        _fill(filler)
-        yield
-    finally:
-        filler.unlink(missing_ok=True)
-
-
-def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        size = _BLOCK
-        while size:
-            try:
-                file.write(bytes(size))
-            except OSError as exc:
-                if exc.errno != errno.ENOSPC:
-                    raise
-                size //= 2
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)

@@ -49,6 +49,7 @@ class Strikes:
             "worker with a wrong clock": self._worker_with_a_wrong_clock,
             "producer killed": self._agent_killed,
             "producer with a wrong clock": self._agent_with_a_wrong_clock,
+            "no room for a worker's files": self._files_full,
             "queue server killed": self._server_killed,
             "queue server full": self._server_full,
             "arq's keys deleted": self._arq_forgotten,
@@ -106,6 +107,12 @@ class Strikes:
         self.workers.ask(clock=_HOUR_BACK if plan.chance % 2 else f"{_HOUR_BACK}:{plan.lasts_s}")
         self.tell("a worker's clock is set back an hour")
         self.workers.pick(plan.chance).terminate()
+
+    async def _files_full(self, plan: Planned) -> None:
+        process = self.workers.pick(plan.chance)
+        self.tell(f"no room for the files of worker {process.pid} for {plan.lasts_s:.1f} s")
+        with contextlib.suppress(ProcessLookupError), faults.files_full(process):
+            await asyncio.sleep(plan.lasts_s)
 
     async def _agent_killed(self, plan: Planned) -> None:
         process = self.agents.pick(plan.chance)
