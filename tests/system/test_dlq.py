@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
 
+import msgpack
 import pytest
 
 from penstock import dlq
+from penstock.dlq.retention import expire
 from penstock.wire import building
+from penstock.wire.entries import Counts
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import decode_frame, encode, frame_of
-from penstock.wire.ids import RisingClock, format_id
+from penstock.wire.ids import RisingClock, format_id, from_us
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Record
-from tests.system.letter_support import bury, letter
+from tests.system.letter_support import DIED_MS, bury, letter
 
 CLOCK = RisingClock()
 MESSAGES = Partition("messages", 0)
@@ -181,3 +188,143 @@ async def test_looking_at_a_new_namespace_does_not_create_it(redis_url: str, nam
         assert not await looking.client.exists(looking.keys.config())
     finally:
         await looking.close()
+
+
+# Groups, and what a call is about
+
+
+async def test_letters_of_one_cause_are_one_group(queue: Queue) -> None:
+    wide = [letter(message(), reason=f"vectors of {n} numbers", last_at_ms=DIED_MS + n) for n in (3, 1536, 20)]
+    other = letter(message(), reason="it is too large", records=5)
+    await bury(queue, MESSAGES, [*wide[:2], other])
+    await bury(queue, Partition("messages", 3), wide[2:])
+    await bury(queue, LOGS, [letter(log(), reason="vectors of 3 numbers")])
+
+    first, *others = await dlq.groups(queue)
+
+    assert (first.letters, first.records, first.error_kind, first.record_kind) == (3, 3, "rejected", "message")
+    assert (first.sample, first.reason) == (wide[1].record_id, "vectors of 1536 numbers")
+    assert first.first_at is not None
+    assert first.last_at is not None
+    assert (first.last_at - first.first_at).total_seconds() == 2.536
+    assert sorted((each.lane, each.letters, each.records) for each in others) == [("logs", 1, 1), ("messages", 1, 5)]
+    assert [each.letters for each in await dlq.groups(queue, lane="logs")] == [1]
+    listed = [each.id async for each in dlq.list_letters(queue, group=first.fingerprint)]
+    assert listed == [each.record_id for each in wide]
+    assert (await dlq.replay(queue, group=first.fingerprint[:8])).letters == 3
+
+
+async def test_a_letter_of_an_older_worker_is_grouped_with_new_ones(queue: Queue) -> None:
+    told = {"kind": "rejected", "reason": "no place for 3", "lane": "messages", "record_kind": "message"}
+    old, new = letter(message()), letter(message(), reason="no place for 4", fingerprint="")
+    await bury(queue, MESSAGES, [old._replace(envelope=msgpack.packb(told)), new])
+
+    (group,) = await dlq.groups(queue)
+
+    assert group.letters == 2
+
+
+async def test_letters_are_chosen_by_time_and_session(queue: Queue) -> None:
+    early, late = message(), message()
+    foreign = building.message(CLOCK, session_id="other", role="user")
+    letters = [letter(early), letter(late, last_at_ms=DIED_MS + 60_000), letter(foreign), letter(log())]
+    raw = letter(message(), "undecodable")._replace(record=b"\x00")
+    await bury(queue, MESSAGES, [*letters, raw])
+    then = from_us(DIED_MS * 1000)
+
+    async def found(**which: Any) -> list[str]:
+        return [each.id async for each in dlq.list_letters(queue, **which)]
+
+    assert await found(session="other") == [format_id(foreign.id)]
+    assert await found(session="s") == [format_id(early.id), format_id(late.id)]
+    assert await found(since=then + timedelta(seconds=1)) == [format_id(late.id)]
+    assert len(await found(since=then)) == 5
+    assert len(await found(until=then)) == 0
+    assert len(await found(until=then + timedelta(seconds=1))) == 4
+    assert await found(until=then + timedelta(seconds=1), session="s") == [format_id(early.id)]
+    with pytest.raises(InvalidRecord, match="zone"):
+        await found(since=datetime(2026, 1, 1))  # noqa: DTZ001 - which one is meant nobody can tell
+
+
+async def test_a_limit_ends_a_replay_and_a_purge(queue: Queue) -> None:
+    await bury(queue, MESSAGES, [letter(message()) for _ in range(7)])
+
+    assert (await dlq.replay(queue, limit=2)).letters == 2
+    assert (await dlq.purge(queue, limit=4)).letters == 4
+    assert len(await ids(queue)) == 1
+
+
+async def test_a_rate_spreads_a_replay_over_time(queue: Queue) -> None:
+    await bury(queue, MESSAGES, [letter(message()) for _ in range(12)])
+    began = asyncio.get_running_loop().time()
+
+    assert (await dlq.replay(queue, rate=20)).letters == 12
+
+    assert asyncio.get_running_loop().time() - began >= 0.5
+
+
+async def test_a_replay_that_is_stopped_goes_on_where_it_was(queue: Queue) -> None:
+    await bury(queue, MESSAGES, [letter(message()) for _ in range(40)])
+    replay = asyncio.create_task(dlq.replay(queue, rate=40))
+    while not (await queue.counts())[MESSAGES].pending:
+        await asyncio.sleep(0)
+    replay.cancel()
+    await asyncio.wait([replay])
+
+    counts = (await queue.counts())[MESSAGES]
+    assert 0 < counts.pending < 40
+    assert counts.balanced
+    assert (await dlq.replay(queue)).letters == 40 - counts.pending
+    assert (await queue.counts())[MESSAGES].pending == 40
+
+
+async def test_large_letters_are_read_few_at_a_time(queue: Queue) -> None:
+    records = [message("x" * 1_000_000) for _ in range(9)]
+    await bury(queue, MESSAGES, [letter(each) for each in records])
+
+    assert await ids(queue) == [format_id(each.id) for each in records]
+    assert (await dlq.replay(queue)).letters == 9
+
+
+# Their end
+
+
+async def no_rest(_: float) -> bool:
+    return True
+
+
+async def server_ms(queue: Queue) -> int:
+    seconds, microseconds = await queue.client.time()
+    return int(seconds * 1000 + microseconds // 1000)
+
+
+async def test_letters_that_are_past_their_time_are_purged_and_counted_by_lane(queue: Queue) -> None:
+    await bury(queue, MESSAGES, [letter(message(), records=2) for _ in range(450)])
+    await bury(queue, LOGS, [letter(log())])
+    newest = await queue.newest_letter(LOGS)
+    assert newest is not None
+    end_ms = int(newest.partition("-")[0]) + 1
+    while await server_ms(queue) <= end_ms:
+        pass
+    await bury(queue, LOGS, [letter(log())])
+    gone: Counter[str] = Counter()
+
+    await expire(queue, end_ms, gone, no_rest)
+
+    assert gone == {"messages": 450, "logs": 1}
+    assert len(await ids(queue)) == 1
+    counts = sum((await queue.counts()).values(), Counts())
+    assert (counts.purged, counts.dead, counts.balanced) == (901, 1, True)
+
+
+async def test_a_purge_by_age_ends_after_a_slice_where_it_is_told_to(queue: Queue) -> None:
+    await bury(queue, MESSAGES, [letter(message()) for _ in range(450)])
+    gone: Counter[str] = Counter()
+
+    async def stop(_: float) -> bool:
+        return False
+
+    await expire(queue, 2**48, gone, stop)
+
+    assert gone == {"messages": 200}
+    assert (await queue.counts())[MESSAGES].balanced

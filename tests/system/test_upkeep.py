@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from penstock.embedded import EmbeddedQueue
 from penstock.stores.sqlite import SqliteStore, open_sql
@@ -27,6 +28,8 @@ from tests.conformance.sql_records import counted, log, message
 from tests.conformance.sqlite_file import session_counts, stored_messages
 from tests.conformance.state_records import context, deleted, key_value, task
 from tests.system.command import COMMAND, process
+from tests.system.drain_support import total
+from tests.system.letter_support import bury_records
 
 DAY_US = 86_400_000_000
 
@@ -183,3 +186,31 @@ async def test_killed_in_the_middle_and_run_again_it_ends_where_it_would_have(ol
     assert again.json()["records"]["messages"] == len(left) - 1
     assert list(session_counts(path)) == ["young"]
     await store.close()
+
+
+async def test_dead_letters_past_their_time_go_though_the_store_is_away(queue: Queue, tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("in the way")
+    await bury_records(queue, [message(0), message(1), log(0)])
+    upkeep = caretaker(queue, f"sqlite:///{tmp_path}/folder/p.db", retain_dead_days=2)
+    now_ms = upkeep._site.now_ms()
+
+    with capture_logs() as lines:
+        for days in (1, 3):
+            upkeep._site.now_ms = lambda days=days: now_ms + days * 86_400_000  # type: ignore[misc] # a default binds it
+            await queue.client.delete(queue.keys.upkeep())
+            assert await upkeep.take_turn() is None
+
+    told = [line for line in lines if line["event"] == "dead letters purged"]
+    assert [(line["messages"], line["logs"], line["older_than"]) for line in told] == [(2, 1, "2 days")]
+    counts = await total(queue)
+    assert (counts.dead, counts.purged, counts.balanced) == (0, 3, True)
+
+
+async def test_dead_letters_stay_for_ever_unless_told_otherwise(queue: Queue) -> None:
+    await bury_records(queue, [message(0)])
+    upkeep = caretaker(queue, "memory://")
+    upkeep._site.now_ms = lambda: 2**47
+
+    assert await upkeep.take_turn() is not None
+
+    assert (await total(queue)).dead == 1

@@ -23,9 +23,14 @@ from penstock.wire.records import KINDS, Message, Record, StreamChunk, kind_of
 
 CLOCK = RisingClock()
 STATES = StateBuilder(CLOCK, StampClock(b"producer"))
-COURSE = {"started_at": 1_700_000_000_000_000, "duration_s": 1.5, "result": [1, {"a": 2}], "error": "none"}
+COURSE: dict[str, Any] = {
+    "started_at": 1_700_000_000_000_000,
+    "duration_s": 1.5,
+    "result": [1, {"a": 2}],
+    "error": "none",
+}
 
-SAMPLES: dict[str, Record] = {
+SAMPLES: dict[str, Any] = {
     "message": building.message(
         CLOCK, session_id="s", role="user", content="text", metadata={"a": [1.5]}, user_id="u", state="streaming"
     )._replace(version=4),

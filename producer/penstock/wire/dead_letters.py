@@ -163,13 +163,14 @@ class DeadLetterCalls:
 def mark_of(entry: DeadEntry) -> str:
     """What tells one letter from every other, wherever it lies."""
     letter = entry.letter
-    parts = (entry.partition.lane.encode(), letter.record_id.encode(), b"%d" % letter.records, letter.record)
+    names = (entry.partition.lane, entry.origin or entry.entry_id, letter.record_id, str(letter.records))
     digest = hashlib.blake2b(digest_size=16)
-    for part in (*parts, letter.envelope):
+    for part in (*(name.encode() for name in names), letter.record, letter.envelope):
         digest.update(b"%d:" % len(part) + part)
     return digest.hexdigest()
 
 
 def _dead_entry(partition: Partition, at: Any, fields: Mapping[bytes, bytes]) -> DeadEntry:
     letter = Letter(text_of(fields[b"i"]), int(fields[b"n"]), fields[b"r"], fields[b"e"])
-    return DeadEntry(partition, text_of(at), letter, text_of(fields.get(b"d", b"")))
+    mark, origin = (text_of(fields.get(name, b"")) for name in (b"d", b"o"))
+    return DeadEntry(partition, text_of(at), letter, mark, origin)

@@ -83,6 +83,8 @@ class DeadEntry(NamedTuple):
     letter: Letter
     mark: str = ""
     """By which an import knows it; empty for one that was buried here and never edited."""
+    origin: str = ""
+    """The entry id that it had where it was buried; empty for one that was buried here."""
 
 
 class Replay(NamedTuple):

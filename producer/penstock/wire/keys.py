@@ -90,8 +90,8 @@ class Keys:
         return self._of(partition, "meta")
 
     def dead(self, partition: Partition) -> str:
-        """Stream of dead letters: `r` the record, `e` the envelope, `n` its count, `i` its id; `d` its mark in
-        `imported`, where it has one."""
+        """Stream of dead letters: `r` the record, `e` the envelope, `n` its count, `i` its id, `p` its trace; of an
+        imported or edited one `d`, its mark in `imported`, and `o`, its entry id where it was buried."""
         return self._of(partition, "dead")
 
     def dead_index(self, partition: Partition) -> str:

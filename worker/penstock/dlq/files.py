@@ -144,16 +144,17 @@ class _Reading:
             return None
         if not line.strip():
             return None
-        told = _loaded(line)
-        if told.get("kind") == END:
-            self._is_whole = True
-            if told.get("letters") != self._letters:
-                raise BadLine(f"{told.get('letters')} letters were written, {self._letters} are here")
-            self._letters = 0
+        if line.startswith(b'{"kind":"%s"' % END.encode()):
+            self._close(_loaded(line))
             return None
         self._is_whole = False
         self._letters += 1
-        return _entry(told, self._before, self._partitions)
+        return _entry(_loaded(line), self._before, self._partitions)
+
+    def _close(self, end: dict[str, Any]) -> None:
+        letters, self._letters, self._is_whole = self._letters, 0, True
+        if end.get("letters") != letters:
+            raise BadLine(f"{end.get('letters')} letters were written, {letters} are here")
 
     def end(self) -> list[tuple[int, str]]:
         """What is wrong with the file as a whole.
@@ -187,7 +188,7 @@ def _told(letter: DeadLetter) -> dict[str, Any]:
         "partition": letter.partition,
         "id": letter.id,
         "records": letter.records,
-        "entry": letter.entry.entry_id,
+        "entry": letter.entry.origin or letter.entry.entry_id,
         "envelope": msgpack.unpackb(raw.envelope),
         "record": base64.b64encode(raw.record).decode(),
     }
