@@ -17,6 +17,8 @@ from penstock.embedded import EmbeddedQueue
 from penstock.stores.contract import Store
 from penstock.stores.errors import StoreRejected, StoreUnavailable
 from penstock.testing.system import System
+from penstock.wire.entries import Push
+from penstock.wire.frames import Frame
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record
@@ -74,7 +76,7 @@ async def test_while_it_is_shut_no_drain_takes_a_lease_asks_the_store_or_counts(
     site = site_of(queue, ListStore(before=away))
 
     for _ in range(5):
-        assert await put_off(site) == "messages is paused: the store is away: no route to host"
+        assert await put_off(site) == "messages is paused: no route to host"
     await put_off(site, OTHER)
 
     assert tries == 1
@@ -168,6 +170,26 @@ async def test_a_batch_that_alone_cannot_be_written_keeps_the_others_waiting_for
     assert len(store.rows) == 2
 
 
+async def test_a_frame_that_only_a_newer_worker_reads_does_not_open_the_gate(queue: Queue) -> None:
+    """It never came to the store, which may be away still."""
+    outage, sender = Outage(), Sender(queue, OTHER)
+    outage.store.check = ListStore.check.__get__(outage.store)  # type: ignore[method-assign]
+    await sender.push(sender.message())
+    site = site_of(queue, outage.store)
+    keeper, gate = Gatekeeper(site, "messages"), site.lanes["messages"].gate
+    await put_off(site, OTHER)
+    await queue.push([Push(MESSAGES, "q", 1, [Frame(b"\x02\x90", 1)])], 100)
+
+    for _ in range(2):
+        await keeper.probe()
+        assert gate.is_shut.is_set()
+    outage.on = False
+    await keeper.probe()
+
+    assert not gate.is_shut.is_set()
+    assert (await total(queue)).stored == 1
+
+
 async def test_a_store_that_cannot_be_set_up_pauses_its_lane(queue: Queue) -> None:
     """A schema that is newer than the worker, say: no batch would be taken, whatever it holds."""
     sender = Sender(queue)
@@ -223,6 +245,7 @@ async def test_a_lane_of_which_nothing_is_left_opens_when_the_store_answers(queu
 def system(tmp_path: Path, queue_server: EmbeddedQueue) -> Iterator[System]:
     whole = System(tmp_path, queue_server)
     whole.settings["PENSTOCK_SQL_URL"] = f"sqlite:///{whole.database}?busy_timeout_ms=100"
+    whole.settings["PENSTOCK_PROBE_CAP_MS"] = "1000"
     try:
         yield whole
     finally:
@@ -256,7 +279,7 @@ async def test_a_locked_database_pauses_its_lanes_and_no_other(
         await producer.flush(until="stored", timeout=20)
         took = time.monotonic() - began
 
-    assert took < 4, "a probe comes within 2 s, and the backlog is drained at once then"
+    assert took < 4, "a probe comes within 1 s, and the backlog is drained at once then"
     assert sum(map(len, system.contents().values())) == 401
     async with Queue(system.server.url, system.namespace) as queue:
         fails = [await queue.client.hget(queue.keys.meta(where), "fails") for where in queue.all_partitions()]
@@ -291,6 +314,28 @@ async def test_a_database_that_restarts_costs_its_lanes_a_pause(
     assert (counts.dead, counts.balanced) == (0, True)
     _one_line_each(system, "messages")
     _one_line_each(system, "logs")
+
+
+async def test_a_worker_whose_store_is_there_goes_on_for_one_whose_store_is_not(
+    system: System, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = system.settings["PENSTOCK_SQL_URL"]
+    system.settings["PENSTOCK_SQL_URL"] = "sqlite:////dev/null/none.db"
+    system.start_worker()
+    await system.workers_alive(1)
+    async with system.producer() as producer:
+        for number in range(400):
+            producer.message(session_id=f"s{number}", role="user", content=str(number))
+        await producer.flush(until="queued", timeout=20)
+        await _until(lambda: _is_paused(system, "messages"))
+        system.settings["PENSTOCK_SQL_URL"] = own
+        system.start_worker()
+        await system.workers_alive(2)
+        await producer.flush(until="stored", timeout=30)
+        told = await penstock(capsys, "status", *_place(system))
+
+    assert sum(map(len, system.contents().values())) == 400
+    assert "messages: paused at 1 of 2 workers " in told.out
 
 
 async def test_a_worker_that_is_stopped_while_its_store_is_away_ends_at_once(system: System) -> None:

@@ -53,15 +53,28 @@ def test_probes_begin_soon_and_come_more_rarely_up_to_the_cap(gate: Gate) -> Non
     assert all(ceiling / 2 <= delay <= ceiling for delay, ceiling in zip(delays, ceilings, strict=True))
 
 
-def test_a_gate_that_shuts_again_begins_with_short_pauses(gate: Gate) -> None:
+def test_a_gate_that_shuts_again_later_begins_with_short_pauses(gate: Gate, clock: Clock) -> None:
     gate.shut(ONE, "locked")
     for _ in range(8):
         gate.failed("locked")
     gate.open(ONE)
+    clock.now += 5_000
     gate.shut(ONE, "locked")
 
-    assert gate.probes == 0
+    assert (gate.probes, gate.relapses) == (0, 0)
     assert gate.next_delay_s() <= 0.1
+
+
+def test_a_gate_that_shuts_again_at_once_goes_on_with_its_pauses(gate: Gate, clock: Clock) -> None:
+    """A disk that is full takes a small batch, and not the large one that comes next."""
+    for relapses in range(8):
+        gate.shut(ONE, "disk full")
+        assert gate.relapses == relapses
+        gate.open(ONE)
+        clock.now += 1_000
+
+    gate.shut(ONE, "disk full")
+    assert gate.next_delay_s() >= 1
 
 
 def test_the_first_canary_is_of_whoever_shut_it_and_the_next_of_others(gate: Gate) -> None:
@@ -71,7 +84,7 @@ def test_the_first_canary_is_of_whoever_shut_it_and_the_next_of_others(gate: Gat
         canary = gate.canary_of([ONE, TWO, THREE])
         assert canary is not None
         tried.append(canary)
-        gate.missed(canary)
+        gate.missed(canary, "locked")
 
     assert tried == [TWO, ONE, THREE, TWO]
     assert gate.canary_of([]) is None
@@ -79,7 +92,7 @@ def test_the_first_canary_is_of_whoever_shut_it_and_the_next_of_others(gate: Gat
 
 def test_a_partition_that_fails_while_another_is_written_is_alone(gate: Gate) -> None:
     gate.shut(ONE, "statement timeout")
-    gate.missed(ONE)
+    gate.missed(ONE, "locked")
     assert not gate.is_alone(ONE)
 
     gate.open(TWO)
@@ -99,7 +112,7 @@ def test_one_that_is_written_is_alone_no_more(gate: Gate) -> None:
 
 def test_nobody_is_to_blame_for_an_outage_that_its_own_canary_ended(gate: Gate) -> None:
     gate.shut(ONE, "locked")
-    gate.missed(ONE)
+    gate.missed(ONE, "locked")
     gate.open(ONE)
 
     assert not gate.is_alone(ONE)
@@ -111,8 +124,8 @@ def test_one_that_is_alone_is_the_last_to_be_tried(gate: Gate) -> None:
     gate.shut(THREE, "no answer")
 
     assert gate.canary_of([ONE, TWO, THREE]) == THREE
-    gate.missed(THREE)
-    gate.missed(TWO)
+    gate.missed(THREE, "locked")
+    gate.missed(TWO, "locked")
     assert gate.canary_of([ONE, TWO, THREE]) == THREE
     assert gate.canary_of([ONE]) == ONE
 

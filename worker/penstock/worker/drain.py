@@ -166,7 +166,7 @@ def _is_away(site: Site, partition: Partition, exc: Exception, *, canary: bool) 
 async def _shut(site: Site, lease: Lease, exc: Exception) -> LanePaused:
     site.lanes[lease.partition.lane].gate.shut(lease.partition, str(exc))
     await site.queue.release(lease, waiting=True)
-    return LanePaused(lease.partition.lane, f"the store is away: {exc}", AGAIN_S)
+    return LanePaused(lease.partition.lane, str(exc), AGAIN_S)
 
 
 async def _give_up(site: Site, lease: Lease, exc: Exception) -> LaneWaits:

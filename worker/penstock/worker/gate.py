@@ -13,6 +13,9 @@ from penstock.wire.keys import Partition
 _BASE_MS = 100
 """Wait before the first probe: most of what a store does wrong is over by then."""
 
+_RELAPSE_MS = 5_000
+"""Shut again so soon, the gate goes on with its pauses: a disk that is full takes a small batch, and not the next."""
+
 
 class Gate:
     """One lane's gate at one worker: a store may be away for this one and there for the next.
@@ -27,10 +30,13 @@ class Gate:
         """When it was shut."""
         self.probes = 0
         """How many have failed since."""
+        self.relapses = 0
+        """How often in a row it was shut soon after it had been opened."""
         self.reason = ""
         self._cap_ms = cap_ms
         self._rng = rng
         self._now_ms = now_ms
+        self._opened_ms: int | None = None
         self._closer: Partition | None = None
         self._missed: Counter[Partition] = Counter()
         self._suspects: set[Partition] = set()
@@ -41,7 +47,11 @@ class Gate:
         if self.is_shut.is_set():
             return False
         self.since_ms = self._now_ms()
-        self.probes = 0
+        if self._opened_ms is not None and self.since_ms - self._opened_ms < _RELAPSE_MS:
+            self.relapses += 1
+            self.probes += 1
+        else:
+            self.relapses = self.probes = 0
         self._closer = partition
         self._missed.clear()
         self.is_shut.set()
@@ -60,9 +70,9 @@ class Gate:
         self.reason = reason
         self.probes += 1
 
-    def missed(self, partition: Partition) -> None:
+    def missed(self, partition: Partition, reason: str) -> None:
         """A canary of *partition* was not written."""
-        self.probes += 1
+        self.failed(reason)
         self._missed[partition] += 1
 
     def canary_of(self, waiting: Iterable[Partition]) -> Partition | None:
@@ -78,6 +88,7 @@ class Gate:
         if written is not None:
             self._suspects |= {*self._missed, *filter(None, [self._closer])} - {written}
             self._suspects.discard(written)
+        self._opened_ms = self._now_ms()
         self.is_shut.clear()
         return self.lasted_ms
 

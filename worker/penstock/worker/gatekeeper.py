@@ -43,7 +43,7 @@ class Gatekeeper:
             await self._lanes.pauses.is_over(self._lane, self._lanes.worker_id)
         while True:
             await self._gate.is_shut.wait()
-            _log.warning("lane paused", lane=self._lane, reason=self._gate.reason)
+            self._say("lane paused", reason=self._gate.reason)
             self._tell_after_ms = _FIRST_WORD_MS
             while self._gate.is_shut.is_set():
                 delay_s = self._gate.next_delay_s()
@@ -77,12 +77,10 @@ class Gatekeeper:
             return
         try:
             moved = await send_canary(self._site, canary)
-        except LanePaused:
-            self._gate.missed(canary)
+        except (LanePaused, LaneWaits) as exc:
+            self._gate.missed(canary, exc.reason)  # by a fault of its own, perhaps: another one is tried next
         except Busy:
             return  # the worker stops
-        except LaneWaits:
-            await self._open()  # the batch has a fault of its own: the store has answered
         else:
             if moved is not None:  # else somebody else has just taken it
                 await self._open(canary)
@@ -90,7 +88,7 @@ class Gatekeeper:
     async def _open(self, written: Partition | None = None) -> None:
         """Open the gate, and have everything drained that waits: deferred jobs would come up to a second later."""
         probes, lasted_ms = self._gate.probes, self._gate.open(written)
-        _log.info("lane goes on", lane=self._lane, paused_s=lasted_ms / 1000, probes=probes + 1)
+        self._say("lane goes on", paused_s=lasted_ms / 1000, probes=probes + 1)
         with contextlib.suppress(QueueUnavailable, QueueFull):
             await self._lanes.pauses.is_over(self._lane, self._lanes.worker_id)
             queue = self._site.queue
@@ -102,6 +100,12 @@ class Gatekeeper:
         silent_since = self._site.now_ms() - self._site.config.stream_timeout_ms
         ours = [where for where in self._site.queue.all_partitions() if where.lane == self._lane]
         return await self._site.queue.needing(ours, silent_since)
+
+    def _say(self, event: str, **told: object) -> None:
+        """A line; where the lane pauses again and again, at each doubling of how often."""
+        relapses = self._gate.relapses
+        say = _log.debug if relapses & (relapses - 1) else _log.warning
+        say(event, lane=self._lane, **told)
 
     async def _tell(self, delay_s: float) -> None:
         """Say what the matter is: to everybody who looks, and to the log whenever it has lasted twice as long."""

@@ -36,6 +36,7 @@ class LanePaused(PenstockError):
 
     def __init__(self, lane: str, reason: str, delay_s: float | None) -> None:
         super().__init__(f"{lane} is paused: {reason}")
+        self.reason = reason
         self.delay_s = delay_s
         """Try again after this; None where the sweep sees to it."""
 
@@ -84,7 +85,7 @@ class Lanes:
             raise LanePaused(lane, halt.reason, None)
         gate = self[lane].gate
         if gate.is_shut.is_set():
-            raise LanePaused(lane, f"the store is away: {gate.reason}", AGAIN_S)
+            raise LanePaused(lane, gate.reason, AGAIN_S)
 
     async def is_paused(self, lane: str) -> bool:
         """Whether a drain that runs should end. A queue that does not answer is no reason."""
