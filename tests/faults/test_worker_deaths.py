@@ -8,6 +8,7 @@ from collections import defaultdict
 
 from penstock.query import Reader
 from penstock.testing.system import System
+from tests.faults.watching import agents_done, ended, judged_sound, took_over
 
 RECORDS = 20_000
 SESSIONS = 40
@@ -81,3 +82,42 @@ async def test_a_killed_worker_costs_no_stream_no_log_and_no_vector(system: Syst
     assert sorted(hit.id for hit in hits) == sorted(str(number) for number in range(300))
     counts = await system.drained()
     assert (counts.dead, counts.open_streams, counts.balanced) == (0, 0, True)
+
+
+async def test_both_workers_killed_at_once_lose_and_repeat_nothing(system: System) -> None:
+    both = [system.start_worker(), system.start_worker()]
+    await system.workers_alive(2)
+    system.start_agent(seconds=4, rate=400)
+    await took_over(system)
+    await asyncio.sleep(1)
+    for worker in both:
+        worker.kill()
+    system.start_worker()
+
+    await agents_done(system)
+    await judged_sound(system, accepted=1_000)
+
+
+async def test_a_worker_killed_in_the_middle_of_streams_keeps_each_whole(system: System) -> None:
+    """Each time a commit has put chunks into buffers, and another one is on its way."""
+    system.start_worker(die_at=["after-store:6"])
+    await system.workers_alive(1)
+    expected = {f"session-{number}": "".join(f"{number}-{part} " for part in range(30)) for number in range(20)}
+    async with system.producer() as producer:
+
+        async def write(number: int) -> None:
+            async with producer.stream(session_id=f"session-{number}", role="assistant") as stream:
+                for part in range(30):
+                    stream.write(f"{number}-{part} ")
+                    await asyncio.sleep(0.05)
+
+        writing = asyncio.gather(*(write(number) for number in range(20)))
+        assert await ended(system.workers[0]) == -signal.SIGKILL
+        system.start_worker(die_at=["after-trim:9"])
+        system.start_worker()
+        await writing
+        await producer.flush(until="stored", timeout=30)
+
+    assert system.contents() == {session: [text] for session, text in expected.items()}
+    counts = await system.drained()
+    assert (counts.stored, counts.dead, counts.open_streams, counts.balanced) == (counts.accepted, 0, 0, True)

@@ -14,8 +14,10 @@ from penstock.wire.queue import Queue
 HEARTBEAT_TTL_MS = 5_000
 """A worker that died is counted for this long. Only the shares of the others depend on it."""
 
-_BEAT_S = 1.0
-"""A new worker is noticed within this."""
+_BEATS = 5
+"""Heartbeats in the life of one. A new worker is noticed within the time between two."""
+
+_LOOK_AGAIN_S = 0.2
 
 
 class Busy(PenstockError):
@@ -25,8 +27,11 @@ class Busy(PenstockError):
 class Fleet:
     """One worker's place among all workers, and the partitions it holds."""
 
-    def __init__(self, queue: Queue, worker_id: str) -> None:
+    def __init__(self, queue: Queue, worker_id: str, lease_ms: int = 2 * HEARTBEAT_TTL_MS) -> None:
+        """Where leases are short, a worker that died is forgotten before they end: what it held is somebody's share."""
         self.worker_id = worker_id
+        self._ttl_ms = min(HEARTBEAT_TTL_MS, max(1, lease_ms // 2))
+        self._looked_at = -math.inf
         self.stopping = asyncio.Event()
         self.idle = asyncio.Event()
         """Set while this worker holds no partition."""
@@ -71,14 +76,24 @@ class Fleet:
 
     async def beat(self) -> None:
         """Say once that this worker lives."""
-        self._alive = max(1, await self._queue.heartbeat(self.worker_id, HEARTBEAT_TTL_MS))
+        self._alive = max(1, await self._queue.heartbeat(self.worker_id, self._ttl_ms))
+        self._looked_at = asyncio.get_running_loop().time()
 
     async def keep_beating(self) -> None:
-        """Say so until cancelled."""
-        while True:
+        """Say so until the worker stops; then say goodbye, since it takes no more."""
+        while not self.stopping.is_set():
             with contextlib.suppress(QueueUnavailable):
                 await self.beat()
-            await asyncio.sleep(_BEAT_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ttl_ms / 1000 / _BEATS):
+                    await self.stopping.wait()
+        await self.leave()
+
+    async def look_again(self) -> None:
+        """Count the workers, after a partition was refused: one of them may have left what this one could take."""
+        if asyncio.get_running_loop().time() - self._looked_at >= _LOOK_AGAIN_S and not self.stopping.is_set():
+            with contextlib.suppress(QueueUnavailable):
+                await self.beat()
 
     async def leave(self) -> None:
         """Say goodbye, so that the others' shares grow at once."""

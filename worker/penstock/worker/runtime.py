@@ -23,8 +23,6 @@ from arq.cron import CronJob
 from arq.jobs import Job, JobStatus
 from arq.worker import Worker, create_worker, func
 from redis.asyncio.connection import SSLConnection, parse_url
-from redis.asyncio.retry import Retry as RedisRetry
-from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -45,7 +43,7 @@ from penstock.worker.lanes import LanePaused
 from penstock.worker.logs import configure
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
-from penstock.worker.steady import steady
+from penstock.worker.steady import Patience, steady
 from penstock.worker.steps import Reached, Step, go_on
 from penstock.worker.sweeper import forgotten
 from penstock.worker.upkeep import Caretaker
@@ -75,6 +73,7 @@ class Foreman:
         self._tasks: list[asyncio.Task[None]] = []
         self._site: Site | None = None
         self._arq: ArqRedis | None = None
+        self._patience = Patience()
 
     def settings(self) -> dict[str, Any]:
         """What arq's worker is built from."""
@@ -85,7 +84,7 @@ class Foreman:
                 )
             ],
             "cron_jobs": [self._cron("sweep", self._sweep, 1, 20), *self._upkeep_jobs()],
-            "redis_settings": _redis_settings(self._config.redis_url),
+            "redis_settings": _redis_settings(self._config.redis_url, self._patience),
             "queue_name": self._keys.jobs(),
             "on_startup": self._start,
             "on_shutdown": self._stop,
@@ -133,9 +132,9 @@ class Foreman:
         await stores.refuse_unfit_schema()
         queue = Queue(self._config.redis_url, self._config.namespace)
         await queue.open(self._config.partitions)
-        fleet = Fleet(queue, self._worker_id)
-        self._site = Site(config=self._config, queue=queue, stores=stores, fleet=fleet, reached=self._reached)
         await check_server(queue.scripts, self._config.server_check)
+        fleet = Fleet(queue, self._worker_id, self._config.lease_ms)
+        self._site = Site(config=self._config, queue=queue, stores=stores, fleet=fleet, reached=self._reached)
         await fleet.beat()
         await self._sweep(ctx)
         beside = [fleet.keep_beating, self._answer_bell, FullServerDrains(self._site, _tell).keep_watch]
@@ -147,7 +146,7 @@ class Foreman:
         if worker.burst:
             # arq queues the next sweep ahead of its second, and a burst ends only when its queue is empty.
             worker.cron_jobs.clear()
-        steady(worker)
+        await steady(worker)
         self._hand_over_on_signals(worker)
         _log.info("worker started", worker=self._worker_id, partitions=queue.partitions, share=fleet.share)
 
@@ -159,6 +158,7 @@ class Foreman:
             if self._require().fleet.stopping.is_set():
                 return
             self._require().fleet.stopping.set()
+            self._patience.over = True
             self._reached(Step.SHUTDOWN)
             worker.allow_pick_jobs = False
             _log.info("stopping", signal=name, worker=self._worker_id)
@@ -193,6 +193,7 @@ class Foreman:
         try:
             moved = await drain(self._require(), partition)
         except Busy as exc:
+            await self._require().fleet.look_again()
             # Not deferred: the next to look is another worker, and deferring would hide the job from it as well.
             raise Retry from exc
         except LanePaused as exc:
@@ -273,7 +274,7 @@ async def _finish(worker: Worker, fleet: Fleet) -> None:
         await asyncio.wait(jobs)
     await fleet.idle.wait()  # arq does not know of canaries, nor of what is drained while the server is full
     if worker.main_task is not None:
-        worker.main_task.cancel()
+        await end_task(worker.main_task)
 
 
 def _tell(partition: Partition, moved: Slice, seconds: float) -> None:
@@ -290,7 +291,7 @@ def _tell(partition: Partition, moved: Slice, seconds: float) -> None:
     )
 
 
-def _redis_settings(url: str) -> RedisSettings:
+def _redis_settings(url: str, patience: Patience) -> RedisSettings:
     """arq's settings from *url*, read as the queue's own client reads it: arq's parser leaves `%40` in a password."""
     given = parse_url(url)
     settings = RedisSettings(
@@ -303,7 +304,7 @@ def _redis_settings(url: str) -> RedisSettings:
         ssl=given.get("connection_class") is SSLConnection,
     )
     # Without these a restart of the queue server ends the worker (arq issues 386, 435, 498).
-    settings.retry = RedisRetry(ExponentialBackoff(cap=1, base=0.05), 20)
+    settings.retry = patience
     settings.retry_on_timeout = True
     settings.retry_on_error = [RedisConnectionError, RedisTimeoutError, OSError]
     return settings

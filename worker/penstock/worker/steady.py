@@ -8,23 +8,58 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Self
 
 import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 
 _log = structlog.get_logger("penstock.worker")
 
 _PAUSE_S = 0.5
 
+_TRIES = 20
+
+_SILENCE_S = 10.0
+
 _LINE_ERRORS = (RedisError, OSError)
 
 _Call = Callable[..., Coroutine[Any, Any, None]]
 
 
-def steady(worker: Any) -> None:
-    """Have arq's *worker* bear errors of the line, and a server that is full."""
+class Patience(Retry):
+    """How long arq's client tries again: some 15 s, and not at all once the worker is to end."""
+
+    def __init__(self) -> None:
+        super().__init__(ExponentialBackoff(cap=1, base=0.05), _TRIES)
+        self.over = False
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self  # every connection asks for a copy; one word is for all of them
+
+    async def call_with_retry(self, do: Callable[[], Awaitable[Any]], fail: Callable[[Any], Any]) -> Any:
+        """See `Retry.call_with_retry`."""
+        tries = itertools.count(1)
+        while True:
+            try:
+                return await do()
+            except self._supported_errors as exc:
+                failures = next(tries)
+                await fail(exc)
+                if self.over or failures > self._retries:
+                    raise
+                await asyncio.sleep(self._backoff.compute(failures))
+
+
+async def steady(worker: Any) -> None:
+    """Have arq's *worker* bear errors of the line, and a server that is full. For its start, when it has a client."""
+    # arq cannot be told how long an answer may take, and would wait for ever where a line is dead without a word.
+    pool = worker.pool.connection_pool
+    pool.connection_kwargs["socket_timeout"] = _SILENCE_S
+    await pool.disconnect()
     worker.heart_beat = _tolerant(worker.heart_beat)
     worker.start_jobs = _counted(worker.start_jobs, worker._release_sem_dec_counter_on_complete)  # noqa: SLF001 - arq's
     worker._poll_iteration = _borne(worker._poll_iteration)  # noqa: SLF001 - arq's

@@ -1,0 +1,64 @@
+"""A worker is killed at each step of a slice, or told to end: another goes on, and nothing is lost or repeated."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from penstock.testing.system import System
+from penstock.worker.steps import Step
+from tests.faults.watching import LEASE_S, agents_done, ended, judged_sound, refuse_poison, took_over
+
+SWEEP_S = 3.0
+"""The sweep looks each second, which makes 2.6 to 3.0 s in all; the rest is for a slow machine."""
+
+
+@pytest.mark.parametrize("step", [step for step in Step if step is not Step.SHUTDOWN])
+async def test_a_worker_killed_at_any_step_is_replaced_within_its_lease(system: System, step: Step) -> None:
+    await refuse_poison(system)
+    system.start_worker()
+    doomed = system.start_worker(die_at=[f"{step}:{2 if step is Step.BISECT else 20}"])
+    await system.workers_alive(2)
+    system.start_agent(seconds=4, rate=400, poison=0.02)
+
+    assert await ended(doomed) == -signal.SIGKILL
+    assert await took_over(system) < LEASE_S + SWEEP_S
+
+    await agents_done(system)
+    await judged_sound(system, accepted=1_000)
+
+
+async def test_a_worker_that_ends_in_order_hands_over_at_once(system: System) -> None:
+    """Several times, each under load: within 0.06 to 0.3 s, and not a lease later."""
+    system.start_worker()
+    leaving = system.start_worker()
+    await system.workers_alive(2)
+    system.start_agent(seconds=7, rate=400)
+    took_s = []
+    for _ in range(3):
+        await took_over(system)
+        leaving.send_signal(signal.SIGTERM)
+        took_s.append(await took_over(system))
+        assert await ended(leaving) == 0
+        leaving = system.start_worker()
+        await system.workers_alive(2)
+
+    assert max(took_s) < LEASE_S, took_s
+    await agents_done(system)
+    await judged_sound(system, accepted=1_000)
+
+
+async def test_a_worker_killed_on_its_way_out_is_replaced_within_its_lease(system: System) -> None:
+    system.start_worker()
+    doomed = system.start_worker(die_at=[Step.SHUTDOWN])
+    await system.workers_alive(2)
+    system.start_agent(seconds=3, rate=400)
+    await took_over(system)
+    doomed.send_signal(signal.SIGTERM)
+
+    assert await ended(doomed) == -signal.SIGKILL
+    assert await took_over(system) < LEASE_S + SWEEP_S
+
+    await agents_done(system)
+    await judged_sound(system, accepted=500)
