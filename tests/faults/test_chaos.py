@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SEED = 4
+SEED = 32
 SECONDS = 8
 
 

@@ -37,7 +37,13 @@ _SETTLE_S = 60
 
 _TELL_S = 3
 
-_NOTED = re.compile(r'"event": "(drain failed|task failed|upkeep failed)"|^(Traceback)', re.MULTILINE)
+_NOTED = re.compile(
+    r"""
+    "event":\ "((?:drain|task|upkeep)\ failed)"              # what a worker logs, in JSON
+    | ^Traceback.*\n(?:[ \t].*\n|\n)*([\w.]+)(?::|$)  # what ended a process: the last line of its traceback
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +170,8 @@ def noted(folder: Path) -> Counter[str]:
     """What the processes' logs tell of errors that nobody foresaw."""
     found: Counter[str] = Counter()
     for path in folder.glob("*.log"):
-        found.update(
-            f"{path.stem.partition('-')[0]}: {event or traceback}"
-            for event, traceback in _NOTED.findall(path.read_text(errors="replace"))
-        )
+        name = path.stem.partition("-")[0]
+        found.update(f"{name}: {event or error}" for event, error in _NOTED.findall(path.read_text(errors="replace")))
     return found
 
 
@@ -180,6 +184,7 @@ def run(folder: Path, settings: ChaosSettings) -> Verdict:
 def main(arguments: Sequence[str]) -> int:
     """Run, print the verdict; 0 when it is sound."""
     settings, folder = _parsed(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: take all that was started along
     print(f"chaos: seed {settings.seed}, {settings.seconds:g} s, in {folder}")
     try:
         verdict = run(folder, settings)

@@ -90,9 +90,13 @@ def forget_arq(url: str, namespace: str) -> int:
 
 
 @contextlib.contextmanager
-def sqlite_locked(url: str, mode: str = "IMMEDIATE") -> Iterator[None]:
-    """A stranger holds the file's write lock."""
-    with contextlib.closing(sqlite3.connect(sqlite_path(url), isolation_level=None, timeout=_LOCK_WAIT_S)) as stranger:
+def sqlite_locked(url: str, mode: str = "IMMEDIATE", wait_s: float = _LOCK_WAIT_S) -> Iterator[None]:
+    """A stranger holds the file's write lock.
+
+    Raises:
+        sqlite3.OperationalError: Somebody else has it, and did not give it back in *wait_s*.
+    """
+    with contextlib.closing(sqlite3.connect(sqlite_path(url), isolation_level=None, timeout=wait_s)) as stranger:
         stranger.execute(f"BEGIN {mode}")
         yield
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
@@ -19,6 +20,7 @@ from penstock.testing.system import System
 from penstock.worker.steps import Step
 
 _PAST_THE_LEASE_S = 1.0
+_LOOK_S = 0.02
 _HOUR_BACK = "-3600"
 
 Strike = Callable[[Planned], Awaitable[None]]
@@ -168,8 +170,14 @@ class Strikes:
     # -- stores ---------------------------------------------------------------------------------
 
     async def _sqlite_locked(self, plan: Planned) -> None:
-        self.tell(f"SQLite locked by a stranger for {plan.lasts_s:.1f} s")
-        with faults.sqlite_locked(self.system.sql_url):
+        async with contextlib.AsyncExitStack() as held:
+            while True:
+                # A worker that stands still may have the lock, and is woken by this loop: it must not wait.
+                with contextlib.suppress(sqlite3.OperationalError):
+                    held.enter_context(faults.sqlite_locked(self.system.sql_url, wait_s=0))
+                    break
+                await asyncio.sleep(_LOOK_S)
+            self.tell(f"SQLite locked by a stranger for {plan.lasts_s:.1f} s")
             await asyncio.sleep(plan.lasts_s)
 
     async def _sessions_ended(self, _plan: Planned) -> None:
