@@ -15,7 +15,7 @@ from penstock.producer.buffer import Buffer
 from penstock.producer.errors import StreamEnded
 from penstock.producer.overflow import Drops, DropWhenFull
 from penstock.producer.receipt import Ticket
-from penstock.producer.stream import MAX_RUN_BYTES, Stream, open_head
+from penstock.producer.stream import MAX_RUN_BYTES, MAX_STREAM_BYTES, Stream, open_head
 from penstock.wire.errors import InvalidRecord, RecordTooLarge
 from penstock.wire.frames import decode
 from penstock.wire.ids import RisingClock
@@ -61,6 +61,20 @@ def test_any_split_of_writes_over_windows_covers_every_chunk_once(windows: list[
     assert all(run.chunks == 1 or len(run.text.encode()) <= MAX_RUN_BYTES for run in runs)
     assert len({run.id for run in runs}) == len(runs)
     assert len({(run.stream_id, run.created_at_us) for run in runs}) == 1
+
+
+async def test_a_stream_has_the_size_of_one_record_and_goes_on_after_what_is_too_much() -> None:
+    buffer = roomy()
+    async with stream_on(buffer) as stream:
+        for _ in range(8):
+            stream.write("é" * (MAX_STREAM_BYTES // 16))
+            buffer.take()
+        with pytest.raises(RecordTooLarge, match="stream text") as raised:
+            stream.write("x")
+        assert raised.value.value == MAX_STREAM_BYTES + 1
+
+    (end,) = runs_of(buffer)
+    assert (end.seq, end.text, end.end) == (8, "", "complete")
 
 
 async def test_chunks_of_one_window_leave_as_one_run_that_is_also_the_end() -> None:

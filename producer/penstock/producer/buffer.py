@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from penstock.producer.errors import ProducerClosed
-from penstock.producer.receipt import Entry
+from penstock.producer.receipt import Entry, Ticket
 
 if TYPE_CHECKING:
     from penstock.producer.overflow import Overflow
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 HIGH_MARK, LOW_MARK = 0.75, 0.5
 """`Producer.ready` waits above the high mark, until the buffer is below the low one."""
 
+
+_MOST_ENDED = 4_096
+"""Ended streams that a flush asks about one by one; about 1 MB. Those before count by their place alone."""
 
 _CLOSED = "the producer is not started, or closed; use it inside its `with` block"
 
@@ -45,6 +48,8 @@ class Buffer:
         """Wakes the sender."""
         self.on_room: Callable[[], None] = _no_bell
         """Called when the buffer falls below its low mark."""
+        self.ended: dict[Ticket, None] = {}
+        """Receipts of streams that ended since the last flush; of very many the latest."""
         self.alarm: Callable[[], None] = _no_bell
         """Wakes the spool."""
         self.released = 0
@@ -102,6 +107,17 @@ class Buffer:
         self.bytes = total = self.bytes + size
         if records >= self._wake_records or total >= self._wake_bytes:
             self._wake()
+
+    def note_ended(self, receipt: Ticket) -> None:
+        """Have the next flush wait for a stream as a whole."""
+        if len(self.ended) >= _MOST_ENDED:
+            self.ended.pop(next(iter(self.ended)), None)
+        self.ended[receipt] = None
+
+    def forget_ended(self, receipts: Iterable[Ticket]) -> None:
+        """They are settled: no flush has to wait for them."""
+        for receipt in receipts:
+            self.ended.pop(receipt, None)
 
     def append_growing(self, run: Run) -> None:
         """Have *run* sealed when the sender takes it. Call it beside `add` or `append`."""
@@ -226,6 +242,11 @@ class SharedBuffer(Buffer):
         with self.lock:
             super().close()
             self._room.notify_all()
+
+    def forget_ended(self, receipts: Iterable[Ticket]) -> None:
+        """See `Buffer.forget_ended`."""
+        with self.lock:
+            super().forget_ended(receipts)
 
     def wait_for_room(self, size: int, timeout_s: float) -> bool:
         """Wait, in the calling thread, until *size* bytes fit; False after *timeout_s*."""

@@ -153,7 +153,8 @@ class Producer(Calls[Receipt]):
     ) -> None:
         """Wait until everything handed over before this call is queued, or stored.
 
-        Dead letters count as stored, and so do the chunks of a stream that is still open.
+        Dead letters count as stored. A stream whose block was left is stored when its message is; of one still open,
+        what was written before counts when the queue server keeps it.
 
         Raises:
             NotQueued: Not within *timeout* seconds; nothing is lost, the producer goes on.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +16,9 @@ from penstock.producer.receipt import Placed, Ticket
 from penstock.producer.sender import Sender
 from penstock.producer.settings import ProducerSettings
 from penstock.producer.tracker import Tracker
+from penstock.producer.whereabouts import Settled, why_not_all_stored, why_not_stored
 from penstock.wire.ids import from_us
+from penstock.wire.inquiry import Buried
 from penstock.wire.queue import Queue
 from penstock.wire.tasks import end_task
 
@@ -103,26 +104,50 @@ class Outbox:
 
     async def until_queued(self, ticket: Ticket, timeout_s: float | None) -> None:
         """See `Receipt.queued`."""
-        async with _deadline(timeout_s, lambda: NotQueued(self._known(ticket))):
-            await _placed(ticket)
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                await _placed(ticket)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise NotQueued(self._unsent(ticket)) from None
 
     async def until_stored(self, ticket: Ticket, timeout_s: float | None) -> None:
         """See `Receipt.stored`."""
+        if isinstance(ticket.fate, Placed) and ticket.fate.stored:
+            return
         try:
-            async with _deadline(timeout_s, lambda: NotStored(self._known(ticket))):
-                buried = await self._tracker.settled(await _placed(ticket), ticket.id)
-        except ProducerClosed as exc:
+            buried = await self._settled(ticket, timeout_s)
+        except (ProducerClosed, NotQueued) as exc:
             raise NotStored(f"{self._known(ticket)} ({exc})") from exc
-        except NotQueued as exc:
-            raise NotStored(str(exc)) from exc
         if buried is not None:
             kind, reason = (str(buried.envelope.get(name)) for name in ("kind", "reason"))
             raise DeadLettered(ticket.id, kind, reason, buried.letter_id)
+        if isinstance(ticket.fate, Placed):
+            ticket.fate = ticket.fate._replace(stored=True)
+
+    async def _settled(self, ticket: Ticket, timeout_s: float | None) -> Buried | None:
+        """The letter of the record once it is settled, None if it is stored."""
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                return await self._tracker.settled(await _placed(ticket), ticket.id)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        known = self._known(ticket)
+        if isinstance(ticket.fate, Placed):
+            try:
+                known = f"{known}: {await why_not_stored(self._queue, ticket.fate, ticket.id)}"
+            except Settled as settled:
+                return settled.buried
+        raise NotStored(known)
 
     def _known(self, ticket: Ticket) -> str:
         if isinstance(ticket.fate, Placed):
-            at = from_us(ticket.fate.at_us).isoformat()
-            return f"record {ticket.id} was queued at {at}, not stored yet; do workers run?"
+            return f"record {ticket.id} was queued at {from_us(ticket.fate.at_us).isoformat()}, not stored yet"
+        return self._unsent(ticket)
+
+    def _unsent(self, ticket: Ticket) -> str:
         return f"record {ticket.id} is still {ticket.whereabouts()}; {self.sender.reason}"
 
     async def flush(self, until: Until, timeout_s: float | None) -> None:
@@ -131,16 +156,31 @@ class Outbox:
             raise ValueError(f"until is {until!r}; queued or stored is needed")
         if self._stopped:
             raise ProducerClosed("the producer is closed; flush inside its `with` block")
-        late = NotQueued if until == "queued" else NotStored
-        async with _deadline(timeout_s, lambda: late(self._unflushed())):
-            await self.sender.all_sent()
-            if until == "stored":
-                for placed in [*self.sender.lines.last_placed(), *self.claims.last_placed()]:
-                    await self._tracker.settled(placed, None)
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                await self.sender.all_sent()
+                if until == "stored":
+                    await self._all_settled()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            late = NotQueued if until == "queued" else NotStored
+            raise late(await self._unflushed()) from None
 
-    def _unflushed(self) -> str:
+    async def _all_settled(self) -> None:
+        """Wait until workers have settled all that was sent, and the streams that ended."""
+        places = [*self.sender.lines.last_placed(), *self.claims.last_placed()]
+        ended = {ticket: ticket.fate for ticket in list(self._buffer.ended) if isinstance(ticket.fate, Placed)}
+        await self._tracker.all_settled(
+            [*((placed, None) for placed in places), *((fate, ticket.id) for ticket, fate in ended.items())]
+        )
+        self._buffer.forget_ended(ended)
+
+    async def _unflushed(self) -> str:
         if not self.sender.lines.unsent():
-            return "everything is queued, but not everything is stored yet; do workers run?"
+            lanes = [placed.partition.lane for placed in self.sender.lines.last_placed()]
+            why = await why_not_all_stored(self._queue, lanes)
+            return f"everything is queued, but not everything is stored yet: {why}"
         spool = self._spool
         beside = f" and {spool.records:,} in the spool at {spool.path}" if spool is not None and spool.records else ""
         return f"{self._buffer.records:,} records are still in the buffer{beside}; {self.sender.reason}"
@@ -231,15 +271,3 @@ async def _placed(ticket: Ticket) -> Placed:
     if isinstance(fate, Exception):
         raise fate
     return fate
-
-
-@contextlib.asynccontextmanager
-async def _deadline(timeout_s: float | None, late: Callable[[], Exception]) -> AsyncIterator[None]:
-    """Raise *late()* where the block takes longer."""
-    try:
-        async with asyncio.timeout(timeout_s) as limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise late() from None

@@ -23,6 +23,8 @@ class Placed(NamedTuple):
     """When the queue's answer came, by this process's clock."""
     opened_us: int = 0
     """Of a stream: when it was opened. 0 for all else."""
+    stored: bool = False
+    """Somebody waited for it, and it was."""
 
 
 class Entry:
@@ -101,8 +103,12 @@ class Ticket(Entry):
         if self.fate is None or isinstance(self.fate, NotQueued):
             known = self.whereabouts()
         else:
-            known = "queued" if isinstance(self.fate, Placed) else "dropped"
+            known = _queued_or_stored(self.fate) if isinstance(self.fate, Placed) else "dropped"
         return f"<{type(self).__name__} {self.id} {known}>"
+
+
+def _queued_or_stored(placed: Placed) -> str:
+    return "stored" if placed.stored else "queued"
 
 
 class Desk(Protocol):
@@ -144,7 +150,9 @@ class Receipt(Ticket):
         await self._desk.until_queued(self, timeout)
 
     async def stored(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the public word for it
-        """Wait until the store holds the record.
+        """Wait until the store holds the record; of a stream, until it holds the whole message.
+
+        What a worker's strategy leaves out counts as stored. While a dead letter is replayed, the wait goes on.
 
         Raises:
             DeadLettered: The store refused it; says why.

@@ -37,6 +37,10 @@ def _nobody() -> None:
     """Nobody listens."""
 
 
+_NOTHING_SAID = "it is on its way"
+"""Why something is not queued, where nothing stands against it."""
+
+
 class Log(Protocol):
     """What the sender needs of the queue."""
 
@@ -85,7 +89,7 @@ class Sender:
         self.failure: Exception | None = None
         """An error nobody foresaw, as long as sending has not worked again."""
         self.reason = "it was not asked yet"
-        """What the queue said last when it took nothing."""
+        """What the queue said when it took nothing, as long as there is something that it does not take."""
         self.failing_since_s: float | None = None
         """When sending as a whole began to fail, as long as it does."""
         self.gone = asyncio.Event()
@@ -365,6 +369,9 @@ class Sender:
         if self._failures:
             producer_log().info("sending again", after_failures=self._failures)
         self._failures, self.failure, self.failing_since_s = 0, None, None
+        if self.reason != _NOTHING_SAID:
+            refusal = next((line.refusal for line in self.lines if line.refusal is not None), None)
+            self.reason = _NOTHING_SAID if refusal is None else str(refusal)
         self.gone.clear()
 
     def _delay_s(self, failures: int) -> float:

@@ -18,6 +18,9 @@ from penstock.wire.text import clean_id, clean_text
 MAX_RUN_BYTES = 64 * 1024
 """Chunks are joined up to this size; a larger chunk is a run of its own."""
 
+MAX_STREAM_BYTES = MAX_RECORD_BYTES
+"""The text of a stream, as UTF-8: it becomes one record."""
+
 _RUN_OVERHEAD_BYTES = 256
 """About what a run's ids and numbers take; exact only for the bounds of the buffer."""
 
@@ -102,6 +105,7 @@ class StreamWriter(Generic[R]):
         self._head = head
         self._run: Run | None = None
         self._chunks = 0
+        self._size = 0
         self._open = False
 
     @property
@@ -116,7 +120,7 @@ class StreamWriter(Generic[R]):
         up to there, and its receipt raises `RecordDropped`.
 
         Raises:
-            RecordTooLarge: The chunk alone is above 8 MB. The stream goes on.
+            RecordTooLarge: With this chunk the text would be above 8 MB. It was not taken; the stream goes on.
             BufferFull: This chunk was not taken. Written again, it loses nothing.
             StreamEnded: The block is not entered yet, or left.
         """
@@ -127,6 +131,8 @@ class StreamWriter(Generic[R]):
             self._buffer.overflow.drops.count("stream_cut")
         elif clean:
             size = len(clean) if clean.isascii() else len(clean.encode())
+            if self._size + size > MAX_STREAM_BYTES:
+                raise RecordTooLarge("stream text", self._size + size, MAX_STREAM_BYTES)
             run = self._run
             if run is None or run.sealed or run.size + size > MAX_RUN_BYTES or not self._buffer.has_room(size):
                 self._begin(clean, size, dirty=clean is not text)
@@ -134,6 +140,7 @@ class StreamWriter(Generic[R]):
                 run.parts.append(clean)
                 run.normalised = run.normalised or clean is not text
                 self._chunks += 1
+                self._size += size
                 self._buffer.grow(run, size)
         return self.receipt
 
@@ -149,6 +156,7 @@ class StreamWriter(Generic[R]):
             self._buffer.append_growing(run)
         self._run = run
         self._chunks += 1
+        self._size += size
 
     def end(self, state: str) -> None:
         """End it as `complete` or `interrupted`. Taken even without room. May be repeated; the first counts."""
@@ -167,6 +175,8 @@ class StreamWriter(Generic[R]):
         run.end = state if self.receipt.fate is None else "interrupted"
         run.receipt = self.receipt
         self._buffer.grow(run, len(self._head.fields or b""))
+        if self.receipt.fate is None:
+            self._buffer.note_ended(self.receipt)
 
     def abandon(self) -> None:
         """Take nothing more and send no end: in a forked child the stream belongs to the parent."""

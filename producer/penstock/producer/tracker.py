@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
@@ -62,6 +62,19 @@ class Tracker:
         Raises:
             ProducerClosed: Nobody asks any more.
         """
+        return await self._watch(placed, record_id)
+
+    async def all_settled(self, wanted: Iterable[tuple[Placed, str | None]]) -> None:
+        """Wait until all of these are settled, each as `settled` says, whatever became of them. Raises as `settled`."""
+        futures = [self._watch(placed, record_id) for placed, record_id in wanted]
+        try:
+            for future in futures:
+                await future
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _watch(self, placed: Placed, record_id: str | None) -> asyncio.Future[Buried | None]:
         if self._closed:
             raise ProducerClosed("the producer is closed")
         future: asyncio.Future[Buried | None] = asyncio.get_running_loop().create_future()
@@ -70,7 +83,7 @@ class Tracker:
         self._news.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._poll_while_awaited())
-        return await future
+        return future
 
     async def close(self) -> None:
         """Stop asking. Those who still wait get `ProducerClosed`."""

@@ -3,7 +3,7 @@
 A dead letter is found by its *trace*, and not by its record's id alone: the same id may have been sent again,
 corrected, before or after. The trace of a record is the log entry that brought it first, however often it was replayed
 since, and its id; of a stream, whose message is made of many entries, when it was opened, and its id. The trace of what
-could not be decoded is the entry alone.
+could not be decoded is the entry alone. Calls with one id in one frame share a trace, and are dead if one of them is.
 """
 
 from __future__ import annotations
