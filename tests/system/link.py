@@ -37,6 +37,11 @@ class Link:
                     await sink.drain()
         sink.close()
 
+    def aim(self, server_url: str) -> None:
+        """Lead to another server from now on."""
+        self._target = urlsplit(server_url)
+        self.cut()
+
     def cut(self) -> None:
         """Close every connection."""
         for writer in self._writers:

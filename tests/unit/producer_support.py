@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import random
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.overflow import Drops, RaiseWhenFull
-from penstock.producer.receipt import Ticket
+from penstock.producer.receipt import Ticket, at_level
 from penstock.producer.sender import Sender
 from penstock.producer.settings import ProducerSettings
-from penstock.wire.entries import Push, Pushed
-from penstock.wire.errors import QueueFull, QueueUnavailable
+from penstock.wire.entries import Confirmed, Push, Pushed
+from penstock.wire.errors import PushLost, QueueFull, QueueUnavailable
 from penstock.wire.frames import decode_frame, encode
 from penstock.wire.ids import new_id
 from penstock.wire.keys import Partition
+from penstock.wire.levels import FAST, FSYNC, REPLICATED
 from penstock.wire.records import Message
 
 AT_ONCE = ProducerSettings(linger_ms=0, retry_base_ms=0, retry_cap_ms=0)
@@ -40,6 +41,11 @@ class FakeLog:
         self.held: defaultdict[Partition, list[Message]] = defaultdict(list)
         self._seen: defaultdict[Partition, int] = defaultdict(int)
         self._busy = False
+        self.numbers: defaultdict[Partition, list[int]] = defaultdict(list)
+        self.synced = asyncio.Event()
+        self.synced.set()
+        self.confirms: deque[int | Exception] = deque()
+        self.confirmed: list[int] = []
 
     async def open(self, partitions: int | None = None) -> None:
         if self.opens:
@@ -68,10 +74,32 @@ class FakeLog:
             return QueueFull("full")
         if push.number <= self._seen[where]:
             return Pushed(0, f"{push.number}-0")
+        if push.after > self._seen[where]:
+            return PushLost(self._seen[where])
         self._seen[where] = push.number
         for frame in push.frames:
             self.held[where].extend(record for record in decode_frame(frame.body) if isinstance(record, Message))
+        self.numbers[where] += [push.number] * (len(self.held[where]) - len(self.numbers[where]))
         return Pushed(int(push.number == 1), f"{push.number}-0")
+
+    async def confirm(self, producers: Mapping[Partition, str], levels: int) -> Confirmed:
+        """Waits for `synced` to be set, and takes a step of `confirms`: what is done, or an error."""
+        await self.synced.wait()
+        step = self.confirms.popleft() if self.confirms else levels
+        if isinstance(step, Exception):
+            raise step
+        self.confirmed.append(levels)
+        missing = "" if step == levels else "it takes long"
+        seen = {where: self._seen[where] for where in producers}
+        return Confirmed(
+            seen, {bit: seen if step & bit else {} for bit in (FSYNC, REPLICATED) if levels & bit}, missing
+        )
+
+    def crash(self, where: Partition, upto: int) -> None:
+        """Lose what was pushed to a partition after that number."""
+        self.numbers[where] = [number for number in self.numbers[where] if number <= upto]
+        del self.held[where][len(self.numbers[where]) :]
+        self._seen[where] = upto
 
     async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
         self.rings.extend(rings)
@@ -86,9 +114,10 @@ def roomy(max_records: int = 10**6, max_bytes: int = 10**9) -> Buffer:
     return buffer
 
 
-def ticket(session: str = "s", content: str = "hello") -> Ticket:
+def ticket(session: str = "s", content: str = "hello", level: int = FAST) -> Ticket:
     record = Message(new_id(), 1, session, "user", content)
-    return Ticket(record.id, "messages", session, encode(record))
+    kind: type[Ticket] = at_level(Ticket, level)
+    return kind(record.id, "messages", session, encode(record))
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ GOOD = ServerFacts(version=(7, 2), maxmemory=10**9, policy="noeviction", aof=Tru
 
 
 def facts(**changes: object) -> ServerFacts:
-    return ServerFacts(**{**{name: getattr(GOOD, name) for name in GOOD.__slots__}, **changes})  # type: ignore[arg-type] # the fields' types
+    return ServerFacts(**{**{name: getattr(GOOD, name) for name in GOOD.__slots__}, **changes})
 
 
 def test_a_server_that_logs_and_does_not_evict_is_well() -> None:

@@ -16,11 +16,12 @@ from penstock.producer.claims import PATIENCE_S
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.loop_thread import LoopThread
 from penstock.producer.overflow import BlockWhenFull, Drops, DropWhenFull, Overflow, RaiseWhenFull
-from penstock.producer.receipt import Placed, Ticket
+from penstock.producer.receipt import Placed, Ticket, at_level
 from penstock.producer.settings import ProducerSettings, settings_for
 from penstock.producer.stream import BlockingStream
 from penstock.wire.building_state import DEFAULT_NAMESPACE
 from penstock.wire.ids import RisingClock, StampClock
+from penstock.wire.levels import LEVELS, Durability, level_of
 from penstock.wire.records import Record
 from penstock.wire.settings import from_mapping
 
@@ -108,6 +109,7 @@ class BlockingProducer(Calls[BlockingReceipt]):
     ) -> None:
         """See `Producer`."""
         self.settings = settings_for(settings, url, namespace)
+        self._receipt: type[BlockingReceipt] = at_level(BlockingReceipt, LEVELS[self.settings.durability])
         self._closed = False
         self._renew()
         _alive.add(self)
@@ -184,7 +186,11 @@ class BlockingProducer(Calls[BlockingReceipt]):
     # -- calls ----------------------------------------------------------------------------------
 
     def _ticket(self, record_id: bytes, lane: str, key: str, packed: bytes) -> BlockingReceipt:
-        return BlockingReceipt(record_id, lane, key, packed, self)
+        return self._receipt(record_id, lane, key, packed, self)
+
+    def at(self, durability: Durability) -> BlockingProducer:
+        """See `Producer.at`."""
+        return _At(self, at_level(BlockingReceipt, level_of(durability)))
 
     def _send(self, record: Record, lane: str, key: str) -> BlockingReceipt:
         if self._thread is None:
@@ -229,6 +235,17 @@ class BlockingProducer(Calls[BlockingReceipt]):
     def dropped(self) -> Mapping[str, int]:
         """See `Producer.dropped`."""
         return dict(self._drops.counts)
+
+
+class _At(BlockingProducer):
+    """See `client._At`. What a fork renews in *origin* is renewed here."""
+
+    __slots__ = ("_origin", "_receipt")
+
+    def __init__(self, origin: BlockingProducer, receipt: type[BlockingReceipt]) -> None:
+        self.__dict__ = origin.__dict__
+        self._origin = origin
+        self._receipt = receipt
 
 
 def _overflow(settings: ProducerSettings, drops: Drops) -> Overflow:

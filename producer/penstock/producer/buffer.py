@@ -184,6 +184,9 @@ class Buffer:
         self.released += records
         self._taken_records -= records
         self._taken_bytes -= total_bytes
+        # The sender may be asleep: it is woken by what comes, whatever is confirmed meanwhile.
+        self._wake_records -= records
+        self._wake_bytes -= total_bytes
         if self.fill() <= LOW_MARK:
             self.on_room()
 

@@ -11,11 +11,12 @@ from penstock.producer.buffer import Buffer
 from penstock.producer.calls import Calls
 from penstock.producer.claims import PATIENCE_S
 from penstock.producer.overflow import Drops, DropWhenFull, Overflow, RaiseWhenFull
-from penstock.producer.receipt import Receipt
+from penstock.producer.receipt import Receipt, at_level
 from penstock.producer.settings import ProducerSettings, settings_for
 from penstock.producer.stream import Stream
 from penstock.wire.building_state import DEFAULT_NAMESPACE
 from penstock.wire.ids import RisingClock
+from penstock.wire.levels import LEVELS, Durability, level_of
 from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Producer(Calls[Receipt]):
         self._drops = Drops()
         buffer = Buffer(self.settings.buffer_records, self.settings.buffer_bytes, _overflow(self.settings, self._drops))
         self._begin(RisingClock(), buffer)
+        self._receipt: type[Receipt] = at_level(Receipt, LEVELS[self.settings.durability])
         self._outbox = self._new_outbox()
 
     @classmethod
@@ -87,7 +89,17 @@ class Producer(Calls[Receipt]):
         await self._outbox.close()
 
     def _ticket(self, record_id: bytes, lane: str, key: str, packed: bytes) -> Receipt:
-        return Receipt(record_id, lane, key, packed, self._outbox)
+        return self._receipt(record_id, lane, key, packed, self._outbox)
+
+    def at(self, durability: Durability) -> Producer:
+        """Give this producer for calls whose records must be that durable. All else is the same, and shared.
+
+            await producer.at("fsync").message(session_id="s-1", role="user", content="Pay").queued()
+
+        Raises:
+            InvalidSetting: There is no such level.
+        """
+        return _At(self, at_level(Receipt, level_of(durability)))
 
     def stream(
         self,
@@ -167,6 +179,17 @@ class Producer(Calls[Receipt]):
     def dropped(self) -> Mapping[str, int]:
         """How many records were given up, by reason: `buffer_full`, `stream_cut`, `closed`, `strategy`."""
         return dict(self._drops.counts)
+
+
+class _At(Producer):
+    """A producer at another level: all its attributes are those of *origin*, but for the receipts it makes."""
+
+    __slots__ = ("_origin", "_receipt")
+
+    def __init__(self, origin: Producer, receipt: type[Receipt]) -> None:  # not Producer's: nothing is begun
+        self.__dict__ = origin.__dict__
+        self._origin = origin
+        self._receipt = receipt
 
 
 def _overflow(settings: ProducerSettings, drops: Drops) -> Overflow:

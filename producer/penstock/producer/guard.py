@@ -4,15 +4,15 @@ nearly full."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from penstock.producer.overflow import producer_log
 from penstock.producer.settings import ProducerSettings
-from penstock.wire.durability import Confirmed, confirm, refuse_unsyncing
-from penstock.wire.entries import Holder, Push, Pushed
+from penstock.wire.durability import Confirmer, refuse_unsyncing
+from penstock.wire.entries import Confirmed, Holder, Push, Pushed
 from penstock.wire.errors import QueueFull
 from penstock.wire.keys import Partition
-from penstock.wire.levels import LEVELS
+from penstock.wire.levels import FAST, LEVELS
 from penstock.wire.queue import Queue
 from penstock.wire.server import Memory, check_server, memory_of
 
@@ -54,8 +54,10 @@ class Guard:
         self.memory_gate = MemoryGate(settings.memory_gate)
         self._queue = queue
         self._settings = settings
+        self._confirmer = Confirmer(queue, settings.replicas)
         self._now_s = now_s
         self._look_at_s = 0.0
+        self._able = FAST
 
     @property
     def partitions(self) -> int:
@@ -70,7 +72,7 @@ class Guard:
         """
         await self._queue.open(partitions)
         await check_server(self._queue.scripts, self._settings.server_check)
-        await refuse_unsyncing(self._queue, LEVELS[self._settings.durability])
+        await self._look_whether_it_can(LEVELS[self._settings.durability])
 
     async def push(self, pushes: Sequence[Push], backlog_records: int) -> list[Pushed | Exception]:
         """See `Queue.push`.
@@ -90,9 +92,15 @@ class Guard:
         """See `Queue.ring`."""
         await self._queue.ring(rings)
 
-    async def confirm(self, producer_id: str, partitions: Sequence[Partition], levels: int) -> Confirmed:
-        """See `durability.confirm`."""
-        return await confirm(self._queue, producer_id, partitions, levels, self._settings.replicas)
+    async def confirm(self, producers: Mapping[Partition, str], levels: int) -> Confirmed:
+        """See `Confirmer.confirm`. Raises `ConfigMismatch` where the server cannot do it, as it is set up."""
+        await self._look_whether_it_can(levels)
+        return await self._confirmer.confirm(producers, levels)
+
+    async def _look_whether_it_can(self, levels: int) -> None:
+        if levels & ~self._able:
+            await refuse_unsyncing(self._queue, levels)
+            self._able |= levels
 
     async def _pass_gate(self) -> None:
         """Look at the server's memory, once a second at most and only when something is to be sent."""

@@ -1,4 +1,5 @@
-"""One partition's outgoing line: the one push that is on its way, what lies in the spool, what waits in memory."""
+"""One partition's outgoing line: what is not durable yet, the one push that is on its way, what lies in the spool and
+what waits in memory."""
 
 from __future__ import annotations
 
@@ -9,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from penstock.producer.receipt import Entry, Placed
+from penstock.producer.trail import Trail
 from penstock.wire.entries import Push, Pushed, position
 from penstock.wire.frames import frames_of
 from penstock.wire.keys import Partition
+from penstock.wire.levels import FAST
 from penstock.wire.marks import marks_of
 
 if TYPE_CHECKING:
@@ -27,10 +30,17 @@ MAX_PUSH_MARKS = 500
 class Batch:
     """A push and the entries in it. Its push never changes: repeated, it is the same one, which appends once."""
 
-    __slots__ = ("entries", "place", "push", "records", "size")
+    __slots__ = ("entries", "level", "place", "push", "records", "size")
 
     def __init__(
-        self, push: Push, entries: Sequence[Entry], size: int, records: int, place: Place | None = None
+        self,
+        push: Push,
+        entries: Sequence[Entry],
+        size: int,
+        records: int,
+        *,
+        level: int = FAST,
+        place: Place | None = None,
     ) -> None:
         self.push = push
         self.entries = entries
@@ -38,6 +48,8 @@ class Batch:
         self.size = size
         """Bytes that the entries count for in the buffer."""
         self.records = records
+        self.level = level
+        """How durable it must be: what any of its records needs."""
         self.place = place
         """Where it lies in the spool, if it does."""
 
@@ -52,7 +64,7 @@ class Batch:
 
 
 class Line:
-    """Records of one partition in their order: `batch`, then what lies in the spool, then `waiting`.
+    """Records of one partition in their order: `trail`, `batch`, then what lies in the spool, then `waiting`.
 
     Only the head of the line is ever sent.
     """
@@ -66,10 +78,11 @@ class Line:
         "news",
         "not_before_s",
         "partition",
+        "pushed",
         "refusal",
         "sending",
-        "sent",
         "spooled",
+        "trail",
         "waiting",
     )
 
@@ -81,11 +94,13 @@ class Line:
         self.sending = False
         """The batch is on its way."""
         self.spooled = 0
-        """Records in the spool, those of the batch included."""
+        """Records in the spool, those of batches included."""
         self.held = False
         """What waits is being put into the spool; nothing leaves meanwhile."""
-        self.sent = 0
-        """Records that the queue has confirmed."""
+        self.trail = Trail()
+        """What the queue has, or had, but not as durable as it must be."""
+        self.pushed = 0
+        """Records that the queue has taken, durable or not."""
         self.failures = 0
         """In a row."""
         self.not_before_s = 0.0
@@ -100,19 +115,32 @@ class Line:
 
     def due_s(self) -> float:
         """When something may be sent; infinity when there is nothing."""
-        if self.held or not (self.batch or self.spooled or self.waiting):
+        if self.held or not (self.trail.lost or self._may_go_on()):
             return math.inf
         return self.not_before_s
+
+    def _may_go_on(self) -> bool:
+        """Whether there is something that was never sent, and that may follow what was."""
+        if self.batch is not None:
+            return self.trail.admits(self.batch.push)
+        if self.spooled and self.spooled > self.trail.spooled:
+            return not self.trail.is_full
+        return bool(self.waiting)
 
     @property
     def needs_spool(self) -> bool:
         """Whether what is to be sent next lies in the spool alone."""
-        return self.batch is None and self.spooled > 0
+        nothing_else = self.batch is None and self.spooled > 0 and not self.trail.lost
+        return nothing_else and self.spooled > self.trail.spooled
+
+    def unpushed(self) -> int:
+        """How many records the queue never took."""
+        in_memory = self.batch.records if self.batch and self.batch.place is None else 0
+        return in_memory + self.spooled - self.trail.spooled + len(self.waiting)
 
     def unsent(self) -> int:
         """How many records are not confirmed."""
-        in_memory = self.batch.records if self.batch and self.batch.place is None else 0
-        return in_memory + self.spooled + len(self.waiting)
+        return self.unpushed() + self.trail.records
 
     def next_number(self) -> int:
         """The number of a new push. It need not be used."""
@@ -120,10 +148,12 @@ class Line:
         return self._number
 
     def next_batch(self, producer_id: str) -> Batch:
-        """The failed batch again, or a new one of at most `MAX_PUSH_BYTES`, unless one record is larger.
+        """What the queue has lost, the failed batch again, or a new one.
 
-        Of state it holds at most `MAX_PUSH_MARKS`.
+        A new one has at most `MAX_PUSH_BYTES`, unless one record is larger, and of state at most `MAX_PUSH_MARKS`.
         """
+        if self.trail.lost:
+            return self.trail.lost[0]
         if self.batch is None:
             self.batch = self._cut(producer_id)
         return self.batch
@@ -132,6 +162,7 @@ class Line:
         entries: list[Entry] = []
         packed: list[bytes] = []
         size = length = 0
+        level = FAST
         is_state = self.partition.lane == "state"
         most = len(self.waiting)
         for _ in range(min(most, MAX_PUSH_MARKS) if is_state else most):
@@ -140,16 +171,18 @@ class Line:
             entry = self.waiting.popleft()
             entries.append(entry)
             packed.append(entry.packed)
+            level |= entry.level
             size += entry.size
             length += len(entry.packed)
         frames = frames_of(packed)
         marks = marks_of(packed) if is_state else ()
         push = Push(self.partition, producer_id, self.next_number(), frames, marks)
-        return Batch(push, entries, size, len(entries))
+        return Batch(push, entries, size, len(entries), level=level)
 
     def left(self) -> list[Entry]:
         """Every entry in memory that is not confirmed."""
-        return [*(self.batch.entries if self.batch else ()), *self.waiting]
+        batches = [*self.trail.batches(), *([self.batch] if self.batch else ())]
+        return [*(entry for batch in batches for entry in batch.entries), *self.waiting]
 
 
 def runs_of(entries: Iterable[Entry], lane: str) -> Iterator[list[Entry]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 from penstock.producer.errors import NotQueued
 from penstock.wire.ids import format_id
+from penstock.wire.levels import FAST
 
 if TYPE_CHECKING:
     from penstock.wire.keys import Partition
@@ -34,6 +36,9 @@ class Entry:
 
     path: Path
     """The spool that keeps it; there only when one does, so that no call pays for it."""
+
+    level: ClassVar[int] = FAST
+    """How durable the record must be; see `at_level`."""
 
     def __init__(self, lane: str, key: str, packed: bytes) -> None:
         self.lane = lane
@@ -77,6 +82,20 @@ class Entry:
             # `wait` leaves the shared future alone when one of several waiters is cancelled.
             await asyncio.wait((self.waiter,))
         return self.fate
+
+
+E = TypeVar("E", bound=Entry)
+
+
+def at_level(kind: type[E], level: int) -> type[E]:
+    """*kind* for records that need *level*. A class of its own, so that no entry pays for a field."""
+    found: Any = kind
+    return kind if level == kind.level else cast("type[E]", _at_level(found, level))
+
+
+@cache
+def _at_level(kind: Any, level: int) -> Any:
+    return type(kind.__name__, (kind,), {"__slots__": (), "__doc__": kind.__doc__, "level": level})
 
 
 class Ticket(Entry):

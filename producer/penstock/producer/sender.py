@@ -8,20 +8,25 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.line import Batch, Line
 from penstock.producer.lines import Lines
+from penstock.producer.log import Log
 from penstock.producer.overflow import producer_log
-from penstock.producer.receipt import Entry
+from penstock.producer.receipt import Entry, Placed
 from penstock.producer.settings import ProducerSettings
+from penstock.producer.syncing import Syncer
+from penstock.producer.trail import Pending
 from penstock.wire.backoff import next_delay_s
-from penstock.wire.entries import Push, Pushed
-from penstock.wire.errors import ConfigMismatch, PenstockError, QueueFull, QueueUnavailable
+from penstock.wire.entries import Pushed
+from penstock.wire.errors import ConfigMismatch, PenstockError, PushLost, QueueFull, QueueUnavailable
 from penstock.wire.frames import MAX_FRAME_BYTES
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.keys import Partition
+from penstock.wire.levels import FAST
 
 if TYPE_CHECKING:
     from penstock.producer.spool import Spool
@@ -39,27 +44,6 @@ def _nobody() -> None:
 
 _NOTHING_SAID = "it is on its way"
 """Why something is not queued, where nothing stands against it."""
-
-
-class Log(Protocol):
-    """What the sender needs of the queue."""
-
-    @property
-    def partitions(self) -> int:
-        """See `Queue.partitions`."""
-        ...
-
-    async def open(self, partitions: int | None = None) -> object:
-        """See `Queue.open`."""
-        ...
-
-    async def push(self, pushes: Sequence[Push], backlog_records: int) -> list[Pushed | Exception]:
-        """See `Queue.push`."""
-        ...
-
-    async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
-        """See `Queue.ring`."""
-        ...
 
 
 class Sender:
@@ -88,8 +72,6 @@ class Sender:
         """Why the queue will not have us, as long as that is so."""
         self.failure: Exception | None = None
         """An error nobody foresaw, as long as sending has not worked again."""
-        self.reason = "it was not asked yet"
-        """What the queue said when it took nothing, as long as there is something that it does not take."""
         self.failing_since_s: float | None = None
         """When sending as a whole began to fail, as long as it does."""
         self.gone = asyncio.Event()
@@ -109,6 +91,13 @@ class Sender:
         self._hurried = False
         self._backing_off = False
         self._failures = 0
+        self._reason = "it was not asked yet"
+        self.syncer = Syncer(log, self.lines, settings, settle=self._settle, lost=self._note_lost, rng=self._rng)
+
+    @property
+    def reason(self) -> str:
+        """What the queue said last when it took nothing, or why it has not confirmed what it took."""
+        return self.syncer.reason or self._reason
 
     @property
     def partitions(self) -> int:
@@ -142,12 +131,12 @@ class Sender:
         """
         self.lines.sort()
         line = self.lines.find(where)
-        if line is None or not line.unsent():
+        if line is None or not line.unpushed():
             return
-        upto = line.sent + line.unsent()
+        upto = line.pushed + line.unpushed()
         line.refusal = None  # it may be old; what matters is the next try, which comes now
         self.hurry()
-        while line.sent < upto:
+        while line.pushed < upto:
             line.news.clear()
             await line.news.wait()
             if line.refusal is not None:
@@ -167,13 +156,19 @@ class Sender:
             await self.opened.wait()
         if self.ended is None:
             self.lines.sort()
-        marks = [(line, line.sent + line.unsent()) for line in self.lines]
+        marks = [(line, line.pushed + line.unpushed()) for line in self.lines]
         for line, upto in marks:
-            while line.sent < upto:
-                if self.ended is not None:
-                    raise self.ended
-                line.news.clear()
-                await line.news.wait()
+            await self._until(line, partial(_has_pushed, line, upto))
+        left = [(line, batch) for line, _ in marks for batch in line.trail.batches()]
+        for line, batch in left:
+            await self._until(line, partial(_has_left, line, batch))
+
+    async def _until(self, line: Line, reached: Callable[[], bool]) -> None:
+        while not reached():
+            if self.ended is not None:
+                raise self.ended
+            line.news.clear()
+            await line.news.wait()
 
     def give_up(self, why: Exception) -> list[Entry]:
         """Every entry in memory that is not confirmed, encoded, in order; nobody sends them any more.
@@ -187,7 +182,12 @@ class Sender:
         return self.lines.give_up()
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send until cancelled, and have what was sent confirmed where that is needed."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.syncer.run(), name="penstock-syncer")
+            await self._send_on()
+
+    async def _send_on(self) -> None:
         if self._spool is not None:
             await self._spool.take_over()
         while True:
@@ -264,7 +264,9 @@ class Sender:
         replies = await self._push(lines, batches)
         rings = []
         for line, batch, reply in zip(lines, batches, replies, strict=True):
-            if isinstance(reply, Exception):
+            if isinstance(reply, PushLost):
+                self._note_lost(line, reply.upto)
+            elif isinstance(reply, Exception):
                 self._note_refused(line, reply)
             else:
                 self._confirm(line, batch, reply)
@@ -283,7 +285,8 @@ class Sender:
         for line in lines:
             line.sending = True
         try:
-            return await self._log.push([batch.push for batch in batches], self._settings.backlog_records)
+            pushes = [line.trail.after(batch.push) for line, batch in zip(lines, batches, strict=True)]
+            return await self._log.push(pushes, self._settings.backlog_records)
         finally:
             for line in lines:
                 line.sending = False
@@ -302,7 +305,7 @@ class Sender:
         for line in wanted:
             if line.partition in found:
                 run, place = found[line.partition]
-                line.batch = Batch(run.push, (), 0, run.records, place)
+                line.batch = Batch(run.push, (), 0, run.records, level=run.level, place=place)
             elif line.spooled:
                 line.failures += 1
                 line.not_before_s = self._now_s() + self._delay_s(line.failures)
@@ -314,14 +317,29 @@ class Sender:
         for line in self.lines:
             lost = line.spooled - self._spool.records_of(line.partition)
             line.spooled -= lost
-            line.sent += lost
+            line.pushed += lost
             if lost:
                 line.news.set()
 
     def _confirm(self, line: Line, batch: Batch, pushed: Pushed) -> None:
-        places = batch.places(pushed, wall_clock_us())
-        line.batch, line.failures, line.last, line.refusal = None, 0, places[-1], None
-        line.sent += batch.records
+        pending = Pending(batch.push.number, batch, pushed, wall_clock_us())
+        if batch is line.batch:
+            line.batch = None
+            line.pushed += batch.records
+        line.failures, line.refusal, line.last = 0, None, Placed(line.partition, pushed.entry_id, pending.at_us)
+        line.news.set()
+        if batch.level == FAST:
+            self._settle(line, pending)
+            return
+        line.trail.add(pending)
+        if batch.place is not None and self._spool is not None:
+            self._spool.passed(line.partition, batch.place)
+        self.syncer.ring()
+
+    def _settle(self, line: Line, pending: Pending) -> None:
+        """The queue has a batch, and keeps it as well as it must: tell those who wait, and forget it."""
+        batch = pending.batch
+        places = batch.places(pending.pushed, pending.at_us)
         line.news.set()
         for entry, placed in zip(batch.entries, places, strict=False):  # the spool has those of what lies there
             entry.settle(placed)
@@ -329,8 +347,19 @@ class Sender:
         if batch.place is not None and self._spool is not None:
             line.spooled -= batch.records
             self._spool.confirmed(line.partition, batch.place, places)
+        if batch.level != FAST:
+            self.look_again()  # what may not follow it now may
 
     # -- what goes wrong ------------------------------------------------------------------------
+
+    def _note_lost(self, line: Line, upto: int) -> None:
+        """The queue server has forgotten what it had taken from a line and not confirmed."""
+        records = line.trail.lose(upto)
+        if records:
+            producer_log().warning(
+                "queue server lost records; sending them again", partition=str(line.partition), records=records
+            )
+            self.look_again()
 
     def _note_refused(self, line: Line, exc: Exception) -> None:
         """Let one line wait; the others go on."""
@@ -340,7 +369,7 @@ class Sender:
         line.refusal = exc
         line.news.set()
         line.not_before_s = self._now_s() + self._delay_s(line.failures)
-        self.reason = str(exc)
+        self._reason = str(exc)
         if line.failures == 1:
             log = producer_log()
             say = log.warning if isinstance(exc, QueueFull) else log.error
@@ -355,12 +384,12 @@ class Sender:
             self.gone.set()
         self.on_turn()
         foreseen = isinstance(exc, PenstockError)
-        self.failure, self.reason = (None if foreseen else exc), f"{exc}" if foreseen else repr(exc)
+        self.failure, self._reason = (None if foreseen else exc), f"{exc}" if foreseen else repr(exc)
         # A mistaken setting may be there for hours: said again at each doubling.
         if self._failures & (self._failures - 1) == 0:
             log = producer_log()
             say = log.warning if isinstance(exc, QueueUnavailable) else log.error
-            say("cannot send; records wait", reason=self.reason, tries=self._failures, exc_info=not foreseen)
+            say("cannot send; records wait", reason=self._reason, tries=self._failures, exc_info=not foreseen)
         self._backing_off = True
         await self._sleep(self._now_s() + self._delay_s(self._failures), records=math.inf)
         self._backing_off = False
@@ -369,10 +398,18 @@ class Sender:
         if self._failures:
             producer_log().info("sending again", after_failures=self._failures)
         self._failures, self.failure, self.failing_since_s = 0, None, None
-        if self.reason != _NOTHING_SAID:
+        if self._reason != _NOTHING_SAID:
             refusal = next((line.refusal for line in self.lines if line.refusal is not None), None)
-            self.reason = _NOTHING_SAID if refusal is None else str(refusal)
+            self._reason = _NOTHING_SAID if refusal is None else str(refusal)
         self.gone.clear()
 
     def _delay_s(self, failures: int) -> float:
         return next_delay_s(failures, self._settings.retry_base_ms, self._settings.retry_cap_ms, self._rng)
+
+
+def _has_pushed(line: Line, records: int) -> bool:
+    return line.pushed >= records
+
+
+def _has_left(line: Line, batch: Batch) -> bool:
+    return batch not in line.trail

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from penstock.wire import strategies
-from penstock.wire.levels import Durability
+from penstock.wire.levels import Durability, level_of
 from penstock.wire.server_check import ServerCheck
 from penstock.wire.settings import InvalidSetting
 
@@ -92,6 +92,7 @@ class ProducerSettings:
 
     def __post_init__(self) -> None:
         strategies.check(self.strategy)
+        level_of(self.durability)
         for name in ("buffer_records", "buffer_bytes", "backlog_records", "spool_bytes"):
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"{name} is {getattr(self, name)}; at least 1 is needed")

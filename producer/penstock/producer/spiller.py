@@ -17,6 +17,7 @@ from penstock.producer.sender import Sender
 from penstock.producer.spool import Place, Spool
 from penstock.producer.spool_file import UNCUT, Draft, SpoolFailed
 from penstock.wire.keys import Partition
+from penstock.wire.levels import FAST
 
 ROUND_S = 0.25
 """A round is a transaction and a sync of the disk, so records gather for this long."""
@@ -124,9 +125,9 @@ class Spiller:
 
     def _is_stuck(self, line: Line, now: float) -> bool:
         """Whether a line has had something to send, and got nowhere, for so long."""
-        sent, since = self._progress.get(line.partition, (-1, now))
-        if line.sent != sent or not line.unsent():
-            self._progress[line.partition] = line.sent, now
+        pushed, since = self._progress.get(line.partition, (-1, now))
+        if line.pushed != pushed or not line.unpushed():
+            self._progress[line.partition] = line.pushed, now
             return False
         return now - since >= self._after_s
 
@@ -191,26 +192,26 @@ class Spiller:
     def _leave_batch(self, line: Line, batch: Batch, place: Place) -> None:
         line.spooled += batch.records
         batch.place = place
-        if line.batch is not batch:  # the answer came while it was written
+        if line.batch is not batch and batch not in line.trail:  # the answer came while it was written
             line.spooled -= batch.records
             self._spool.confirmed(line.partition, place, ())
             return
         self._spool.watch(line.partition, place, batch.entries)
         self._buffer.release(len(batch.entries), batch.size)
         batch.entries, batch.size = (), 0
-        if not line.sending:
+        if line.batch is batch and not line.sending:
             line.batch = None
 
 
 def _portions_of(line: Line, producer_id: str) -> list[Portion]:
     """All of a line that is in memory alone."""
     found = []
-    batch = line.batch
-    if batch is not None and batch.place is None:
-        draft = _draft(line.partition, producer_id, batch.push.number, batch.entries)
-        # Looked at now: settled while they are written, entries have their records no more.
-        draft = draft._replace(items=list(draft.items))
-        found.append(Portion(draft, batch.entries, line, batch))
+    for batch in [*line.trail.batches(), *([line.batch] if line.batch else ())]:
+        if batch.place is None:
+            draft = _draft(line.partition, producer_id, batch.push.number, batch.entries)
+            # Looked at now: settled while they are written, entries have their records no more.
+            draft = draft._replace(items=list(draft.items))
+            found.append(Portion(draft, batch.entries, line, batch))
     runs = runs_of(line.waiting, line.partition.lane)
     found += (Portion(_draft(line.partition, producer_id, line.next_number(), run), run, line) for run in runs)
     return found
@@ -225,8 +226,11 @@ def _unsorted_portions(entries: Sequence[Entry]) -> Iterator[list[Portion]]:
 
 
 def _draft(where: Partition, producer_id: str, number: int, entries: Sequence[Entry]) -> Draft:
-    size = sum(len(entry.packed) + len(entry.key) for entry in entries)
-    return Draft(where, producer_id, number, len(entries), size, _items(entries))
+    size, level = 0, FAST
+    for entry in entries:
+        size += len(entry.packed) + len(entry.key)
+        level |= entry.level
+    return Draft(where, producer_id, number, len(entries), size, level, _items(entries))
 
 
 def _items(entries: Sequence[Entry]) -> Iterator[str | bytes]:

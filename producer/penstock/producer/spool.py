@@ -241,6 +241,10 @@ class Spool:
                 await self._remove(shelf)
         return found
 
+    def passed(self, where: Partition, place: Place) -> None:
+        """Note that the queue has a run, but not yet as durable as it must be: `next` goes on behind it."""
+        place.shelf.after[where] = place.seq
+
     def confirmed(self, where: Partition, place: Place, places: Sequence[Placed]) -> None:
         """Note that the queue has a run, and tell those who wait where each of its records is."""
         shelf, seq, records, size = place
@@ -249,7 +253,7 @@ class Spool:
         self.records -= records
         self.size -= size
         self._passed += records
-        shelf.after[where] = seq
+        shelf.after[where] = max(seq, shelf.after.get(where, 0))
         shelf.done.append((seq, where))
         for index, ref, opened_us in shelf.watched.pop((seq, where.number), ()):
             entry = ref()

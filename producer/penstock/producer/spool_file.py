@@ -61,6 +61,8 @@ class Draft(NamedTuple):
     records: int
     size: int
     """Bytes of the records and their keys."""
+    level: int
+    """How durable they must be in the queue: what any of them needs."""
     items: Iterable[str | bytes]
     """Key, record, key, record, ..., looked at while it is written."""
 
@@ -72,6 +74,7 @@ class Run(NamedTuple):
     push: Push
     records: int
     size: int
+    level: int
 
 
 class Held(NamedTuple):
@@ -151,7 +154,10 @@ class SpoolFile:
             cut = partitions if draft.where.number != UNCUT else 0
             known = (draft.producer_id or self._id, draft.number or seq)
             rows.append(
-                (seq, draft.where.number, cut, draft.where.lane, *known, draft.records, draft.size, now_us, body)
+                (
+                    *(seq, draft.where.number, cut, draft.where.lane, *known),
+                    *(draft.records, draft.size, draft.level, now_us, body),
+                )
             )
         with _translated(self.path), self._synced(), self._transaction():
             self._connection.executemany(_SQL["insert_run"], rows)
@@ -166,10 +172,10 @@ class SpoolFile:
             row = self._connection.execute(_SQL["next_run"], (*where, after)).fetchone()
             if row is None:
                 return None
-            seq, producer_id, number, records, size, body = row
+            seq, producer_id, number, records, size, level, body = row
             packed = _unpacked(body)[1::2]
             marks = marks_of(packed) if where.lane == "state" else ()
-            return Run(seq, Push(where, producer_id, number, frames_of(packed), marks), records, size)
+            return Run(seq, Push(where, producer_id, number, frames_of(packed), marks), records, size, level)
 
     def remove(self, places: Iterable[tuple[int, Partition]]) -> None:
         """Forget runs that the queue has. Brought back by a crash, they are known by their numbers.
@@ -210,11 +216,11 @@ class SpoolFile:
                 parts[partition_of(key, partitions)] += (key, packed)
         # First, so that the pages which this frees take what comes instead: the disk may be full.
         self._connection.execute(_SQL["delete_seq"], (seq,))
-        _, lane, at_us, _ = rows[0]
+        _, lane, at_us, level, _ = rows[0]
         for part, items in parts.items():
             body = msgpack.packb(items)
             # With the number of partitions in it: in another one, a number would not mean the same records.
-            known = (f"{self._id}/{partitions}", seq, len(items) // 2, len(body), at_us, body)
+            known = (f"{self._id}/{partitions}", seq, len(items) // 2, len(body), level, at_us, body)
             self._connection.execute(_SQL["insert_run"], (seq, part, partitions, lane, *known))
 
     def totals(self) -> tuple[Counter[Partition], int]:

@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from penstock.producer.buffer import Buffer, SharedBuffer
 from penstock.producer.errors import ProducerClosed, RecordDropped, StreamEnded
-from penstock.producer.receipt import Entry, Placed, Ticket
+from penstock.producer.receipt import Entry, Placed, Ticket, at_level
 from penstock.wire import building
 from penstock.wire.errors import RecordTooLarge
 from penstock.wire.frames import encode
@@ -104,6 +104,7 @@ class StreamWriter(Generic[R]):
         self._buffer = buffer
         self._head = head
         self._run: Run | None = None
+        self._run_kind = at_level(Run, receipt.level)
         self._chunks = 0
         self._size = 0
         self._open = False
@@ -145,7 +146,7 @@ class StreamWriter(Generic[R]):
         return self.receipt
 
     def _begin(self, text: str, size: int, *, dirty: bool) -> None:
-        run = Run(self._head, self._chunks, [text], size, normalised=dirty)
+        run = self._run_kind(self._head, self._chunks, [text], size, normalised=dirty)
         if size > MAX_RUN_BYTES:
             run.seal()
         if not self._buffer.add(run):
@@ -168,7 +169,7 @@ class StreamWriter(Generic[R]):
             return
         run = self._run
         if run is None or run.sealed:
-            run = Run(self._head, self._chunks, [], 0, normalised=False)
+            run = self._run_kind(self._head, self._chunks, [], 0, normalised=False)
             self._buffer.append(run)
             self._buffer.append_growing(run)
         # One that was cut has its own fate already, and says so.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from penstock.wire.frames import Frame
 from penstock.wire.keys import Partition
+from penstock.wire.levels import BITS
 from penstock.wire.marks import Mark
 
 
@@ -32,6 +33,21 @@ class Pushed(NamedTuple):
     """Above 0 when the partition was idle: ring it."""
     entry_id: str
     """Where the last frame lies."""
+
+
+class Confirmed(NamedTuple):
+    """What a server has of a producer's pushes, and what it has done to keep them."""
+
+    seen: Mapping[Partition, int]
+    """The last push that each partition has; 0 for none."""
+    kept: Mapping[int, Mapping[Partition, int]]
+    """For each level that was asked for, the last push of each partition up to which it holds."""
+    missing: str
+    """Why a level does not hold; empty where that is only a matter of time."""
+
+    def upto(self, where: Partition, level: int) -> int:
+        """The last push of a partition up to which all of *level* holds."""
+        return min((self.kept.get(bit, {}).get(where, 0) for bit in BITS if level & bit), default=0)
 
 
 class Holder(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -26,24 +27,30 @@ async def facts_of(scripts: Scripts) -> ServerFacts:
         async with scripts.client.pipeline(transaction=False) as pipe:
             for section in ("server", "memory", "persistence"):
                 pipe.info(section)
-            for name in ("appendfsync", "save"):
+            for name in ("appendfsync", "no-appendfsync-on-rewrite", "save"):
                 pipe.execute_command("CONFIG GET", name)
             server, memory, persistence, *settings = await pipe.execute(raise_on_error=False)
         for reply in (server, memory, persistence):
             if isinstance(reply, Exception):
                 raise reply
-    appendfsync, save = (_setting(reply) for reply in settings)
+    appendfsync, on_rewrite, save = (setting_of(reply) for reply in settings)
     return ServerFacts(
-        version=tuple(int(part) for part in re.findall(r"\d+", str(server.get("redis_version", "0")))[:2]),
+        version=version_of(server),
         maxmemory=int(memory.get("maxmemory", 0)),
         policy=memory.get("maxmemory_policy"),
         aof=bool(persistence["aof_enabled"]) if "aof_enabled" in persistence else None,
         appendfsync=appendfsync,
+        no_appendfsync_on_rewrite=on_rewrite,
         save=save,
     )
 
 
-def _setting(reply: Any) -> str | None:
+def version_of(server: Mapping[str, Any]) -> tuple[int, ...]:
+    """The version in the server's part of INFO; a Valkey tells the Redis that it can stand for."""
+    return tuple(int(part) for part in re.findall(r"\d+", str(server.get("redis_version", "0")))[:2])
+
+
+def setting_of(reply: Any) -> str | None:
     """The value in the answer to CONFIG GET; None where it was refused or is empty."""
     if isinstance(reply, ResponseError):
         return None

@@ -22,6 +22,8 @@ class ServerFacts:
     """Whether it logs every write to disk."""
     appendfsync: str | None = None
     """When it syncs that log: `always`, `everysec` or `no`."""
+    no_appendfsync_on_rewrite: str | None = None
+    """Whether it leaves that out while it rewrites the log: `yes` or `no`."""
     save: str | None = None
     """When it takes snapshots; empty for never."""
 

@@ -6,11 +6,11 @@ CREATE TABLE about (id TEXT NOT NULL, namespace TEXT NOT NULL, created_at_us INT
 -- name: create_runs
 -- A run is records of one lane in their order: `body` holds key, record, key, record, ...; it becomes one push.
 -- `seq` orders the file. Runs with one `seq` were one, and are of different partitions: cut for `parts` of them, or not
--- cut yet (`parts` is 0, `part` -1).
+-- cut yet (`parts` is 0, `part` -1). `level` is how durable they must be in the queue before they are deleted here.
 CREATE TABLE runs (
     seq INTEGER NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL, lane TEXT NOT NULL,
     producer TEXT NOT NULL, number INTEGER NOT NULL,
-    records INTEGER NOT NULL, bytes INTEGER NOT NULL, at_us INTEGER NOT NULL, body BLOB NOT NULL,
+    records INTEGER NOT NULL, bytes INTEGER NOT NULL, level INTEGER NOT NULL, at_us INTEGER NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (seq, part)
 );
 
@@ -27,11 +27,11 @@ SELECT id, namespace, created_at_us FROM about;
 SELECT coalesce(max(seq), 0) FROM runs;
 
 -- name: insert_run
-INSERT INTO runs (seq, part, parts, lane, producer, number, records, bytes, at_us, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO runs (seq, part, parts, lane, producer, number, records, bytes, level, at_us, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: next_run
-SELECT seq, producer, number, records, bytes, body FROM runs WHERE lane = ? AND part = ? AND seq > ?
+SELECT seq, producer, number, records, bytes, level, body FROM runs WHERE lane = ? AND part = ? AND seq > ?
 ORDER BY seq LIMIT 1;
 
 -- name: delete_run
@@ -42,7 +42,7 @@ DELETE FROM runs WHERE seq = ? AND part = ?;
 SELECT seq, sum(bytes) FROM runs WHERE parts <> ? GROUP BY seq ORDER BY seq LIMIT ?;
 
 -- name: runs_of_seq
-SELECT part, lane, at_us, body FROM runs WHERE seq = ? ORDER BY part;
+SELECT part, lane, at_us, level, body FROM runs WHERE seq = ? ORDER BY part;
 
 -- name: delete_seq
 DELETE FROM runs WHERE seq = ?;

@@ -1,0 +1,90 @@
+"""What each durability level costs: records a second into the queue, and how long `queued()` takes.
+
+python -m benchmarks.durability [--records 100000] [--waits 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.call import fill
+from benchmarks.measuring import median, percentile
+from penstock.embedded import EmbeddedQueue
+from penstock.producer import Producer, ProducerSettings
+from penstock.wire.levels import LEVELS, Durability
+
+SYNCING = ("everysec", "always")
+
+
+class Price(NamedTuple):
+    """What one level came to."""
+
+    rate: float
+    """Records a second from the first call until the last is queued."""
+    waits_ms: list[float]
+    """From a call to its `queued()`, one at a time."""
+
+
+async def measure(url: str, durability: Durability, records: int, waits: int) -> Price:
+    """The price of a level on that server."""
+    settings = ProducerSettings(
+        redis_url=url,
+        namespace=durability,
+        durability=durability,
+        buffer_records=10**7,
+        buffer_bytes=2**33,
+        backlog_records=10**8,
+    )
+    async with Producer(settings=settings) as producer:
+        await producer.message(session_id="warm", role="user", content="up").queued(timeout=30)
+        rate = await fill(producer, records)
+        found = []
+        for number in range(waits):
+            before = time.perf_counter()
+            await producer.message(session_id=f"s{number}", role="user", content="hello").queued(timeout=30)
+            found.append((time.perf_counter() - before) * 1000)
+    return Price(rate, found)
+
+
+def follow(replica: EmbeddedQueue, server: EmbeddedQueue) -> None:
+    """Make a replica of *server*, and wait until it is one."""
+    with replica.client() as one, server.client() as other:
+        other.config_set("repl-diskless-sync-delay", 0)
+        one.replicaof("127.0.0.1", server.port)
+        while one.info("replication")["master_link_status"] != "up":
+            time.sleep(0.05)
+
+
+def main() -> None:
+    """Print a row for each way of syncing and each level."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--records", type=int, default=100_000, help="records sent into the queue")
+    arguments.add_argument("--waits", type=int, default=20, help="calls that are waited for, one by one")
+    given = arguments.parse_args()
+    print(f"{given.records:,} messages of 290 characters; queue server, its replica and the producer on one machine\n")
+    print(
+        "| appendfsync | level | records/s | against fast | queued() p50, ms | longest, ms |\n|---|---|---|---|---|---|"
+    )
+    for appendfsync in SYNCING:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            with (
+                EmbeddedQueue(folder / "one", appendfsync=appendfsync) as server,
+                EmbeddedQueue(folder / "two", appendfsync=appendfsync) as replica,
+            ):
+                follow(replica, server)
+                fast = 0.0
+                for level in LEVELS:
+                    price = asyncio.run(measure(server.url, level, given.records, given.waits))
+                    fast = fast or price.rate
+                    waits = f"{median(price.waits_ms):,.1f} | {percentile(price.waits_ms, 1):,.1f}"
+                    print(f"| {appendfsync} | {level} | {price.rate:,.0f} | {price.rate / fast:.2f} | {waits} |")
+
+
+if __name__ == "__main__":
+    main()
