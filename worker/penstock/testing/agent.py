@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from penstock.producer import BufferFull, Producer, ProducerError, Receipt
+from penstock.producer import BufferFull, NotQueued, Producer, ProducerError, Receipt
 from penstock.producer.stream import Stream
 from penstock.testing import clock
 from penstock.testing.ledger import Ledger
@@ -150,8 +150,10 @@ class Agent:
     async def _confirm(self, number: int, receipt: Receipt) -> None:
         try:
             await receipt.queued()
+        except NotQueued:
+            pass  # closed with the queue away; the spool keeps it for the next producer, and that is a promise as well
         except ProducerError:
-            return  # given up at the end, with the queue away: handed over and not accepted
+            return  # closed with the queue away and without a spool: handed over, and not accepted
         self._ledger.accepted(number)
 
     def _session(self) -> str:

@@ -29,6 +29,7 @@ from penstock.testing.stores_seen import sql_rows
 from penstock.testing.strikes import Strikes
 from penstock.testing.system import Process, System
 from penstock.testing.verdict import Verdict
+from penstock.wire.errors import PenstockError
 from penstock.wire.queue import Queue
 from penstock.wire.tasks import end_task
 
@@ -36,6 +37,7 @@ _SETTLE_S = 60
 """A producer closes, and a backlog is drained, in less."""
 
 _TELL_S = 3
+_LOOK_S = 0.05
 
 _NOTED = re.compile(
     r"""
@@ -44,6 +46,10 @@ _NOTED = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
+
+
+class NotDrained(PenstockError):
+    """Something is pending still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,16 @@ class ChaosSettings:
     """An empty database; None for a SQLite file of the run's own."""
     vector_url: str | None = None
 
+    @property
+    def with_spool(self) -> bool:
+        """Whether producers have a spool on disk."""
+        return bool(self.seed & 1)
+
+    @property
+    def fsync(self) -> bool:
+        """Whether producers wait for the queue server's disk, and it syncs each second. Else it syncs every write."""
+        return bool(self.seed & 2)
+
 
 class Chaos:
     """One run, in one folder."""
@@ -71,13 +87,15 @@ class Chaos:
         self._settings = settings
         self._began = time.monotonic()
         self._seeds = itertools.count(settings.seed * 1000)
-        system.settings |= _settings_of_workers(settings)
+        self._spool = system.folder / "spool"
+        system.settings |= _environment(settings, self._spool)
 
     async def run(self) -> Verdict:
         """From an empty store to the verdict.
 
         Raises:
-            TimeoutError: What was accepted was not drained within a minute after everything was healed.
+            NotDrained: What was accepted was not stored within a minute after everything was healed.
+            TimeoutError: A worker did not start, or a producer did not end.
         """
         system, settings = self._system, self._settings
         system.run("migrate")
@@ -90,7 +108,7 @@ class Chaos:
             agents = Crew("producer", settings.agents, self._start_agent, self.tell)
             strikes = Strikes(system, workers, agents, to_workers, to_agents, self.tell)
             workers.fill()
-            await system.workers_alive(settings.workers)
+            await system.workers_alive(settings.workers, _SETTLE_S)
             agents.fill()
             self.tell(f"{settings.workers} workers and {settings.agents} producers run")
             keeping = asyncio.create_task(workers.keep_up())
@@ -119,10 +137,17 @@ class Chaos:
             agent.send_signal(signal.SIGTERM)
         for agent in agents:
             await asyncio.to_thread(agent.wait, _SETTLE_S)
+        if self._settings.with_spool:
+            self.tell("what killed producers have left is sent")
+            async with asyncio.timeout(_SETTLE_S), self._system.producer():
+                while any(self._spool.glob("*.spool")):
+                    await asyncio.sleep(_LOOK_S)
         self.tell("waiting for the workers")
         telling = asyncio.create_task(self._tell_what_waits())
         try:
             counts = await self._system.drained(_SETTLE_S)
+        except TimeoutError:
+            raise NotDrained(f"NOT DRAINED within {_SETTLE_S} s after everything was healed") from None
         finally:
             await end_task(telling)
         self.tell(f"drained: {counts.accepted:,} accepted, {counts.stored:,} stored, {counts.dead:,} dead")
@@ -154,15 +179,20 @@ class Chaos:
         )
 
 
-def _settings_of_workers(settings: ChaosSettings) -> dict[str, str]:
+def _environment(settings: ChaosSettings, spool: Path) -> dict[str, str]:
     """Short waits: a run has seconds where a system has minutes."""
-    stores = {"PENSTOCK_SQL_URL": settings.sql_url, "PENSTOCK_VECTOR_URL": settings.vector_url}
+    chosen = {
+        "PENSTOCK_SQL_URL": settings.sql_url,
+        "PENSTOCK_VECTOR_URL": settings.vector_url,
+        "PENSTOCK_SPOOL_DIR": str(spool) if settings.with_spool else None,
+        "PENSTOCK_DURABILITY": "fsync" if settings.fsync else None,
+    }
     return {
         "PENSTOCK_LEASE_MS": "2000",
         "PENSTOCK_BACKOFF_CAP_MS": "1000",
         "PENSTOCK_STREAM_TIMEOUT_MS": "3000",
         "PENSTOCK_CLOSE_TIMEOUT_S": "20",
-        **{name: url for name, url in stores.items() if url},
+        **{name: value for name, value in chosen.items() if value},
     }
 
 
@@ -177,31 +207,36 @@ def noted(folder: Path) -> Counter[str]:
 
 def run(folder: Path, settings: ChaosSettings) -> Verdict:
     """One run in *folder*, which keeps logs, ledgers and stores."""
-    with System.alone(folder) as system:
+    with System.alone(folder, appendfsync="everysec" if settings.fsync else "always") as system:
         return asyncio.run(Chaos(system, settings).run())
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run, print the verdict; 0 when it is sound."""
-    settings, folder = _parsed(arguments)
+    settings, folder, keeps = _parsed(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: take all that was started along
     print(f"chaos: seed {settings.seed}, {settings.seconds:g} s, in {folder}")
+    print(f"{'with' if settings.with_spool else 'without'} a spool; the queue server syncs {_syncs(settings)}")
     try:
         verdict = run(folder, settings)
-    except TimeoutError:
-        print(f"NOT DRAINED within {_SETTLE_S} s after everything was healed; look at {folder}")
+    except NotDrained as exc:
+        print(f"{exc}; look at {folder}")
         return 1
     for line, count in sorted(noted(folder).items()):
         print(f"noted in logs: {line}, {count} times")
     print(verdict)
-    if verdict.sound:
+    if verdict.sound and not keeps:
         shutil.rmtree(folder)
     else:
         print(f"logs, ledgers and stores are in {folder}")
     return 0 if verdict.sound else 1
 
 
-def _parsed(arguments: Sequence[str]) -> tuple[ChaosSettings, Path]:
+def _syncs(settings: ChaosSettings) -> str:
+    return "each second, for which producers wait" if settings.fsync else "every write"
+
+
+def _parsed(arguments: Sequence[str]) -> tuple[ChaosSettings, Path, bool]:
     parser = argparse.ArgumentParser(prog="python -m penstock.testing.chaos", description=__doc__)
     defaults = ChaosSettings()
     parser.add_argument("--seconds", type=float, default=defaults.seconds, help="how long faults strike")
@@ -212,11 +247,12 @@ def _parsed(arguments: Sequence[str]) -> tuple[ChaosSettings, Path]:
     parser.add_argument("--poison", type=float, default=defaults.poison, help="share of messages that are refused")
     parser.add_argument("--sql-url", help="an empty database of your own instead of a SQLite file")
     parser.add_argument("--vector-url", help="an empty vector store of your own")
-    parser.add_argument("--folder", type=Path, help="where logs, ledgers and stores go; kept when a fault is found")
+    parser.add_argument("--folder", type=Path, help="where logs, ledgers and stores go, and stay")
     given = vars(parser.parse_args(arguments))
-    folder = given.pop("folder") or Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
+    asked: Path | None = given.pop("folder")
+    folder = asked or Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    return ChaosSettings(**given), folder
+    return ChaosSettings(**given), folder, asked is not None
 
 
 if __name__ == "__main__":
