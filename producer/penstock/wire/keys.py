@@ -56,6 +56,10 @@ class Keys:
         """Written now and then to learn whether the server takes writes."""
         return f"{self.namespace}:probe"
 
+    def sweep(self) -> str:
+        """String with a TTL: the worker that swept last. Losing it has another one sweep, too."""
+        return f"{self.namespace}:sweep"
+
     def upkeep(self) -> str:
         """String with a TTL: the worker whose turn at upkeep it is, or was. Losing it has another one take a turn."""
         return f"{self.namespace}:upkeep"

@@ -234,12 +234,14 @@ class Queue(DeadLetterCalls, StreamCalls):
 
     async def heartbeat(self, worker_id: str, ttl_ms: int) -> int:
         """Say that a worker lives for *ttl_ms*; returns how many do. A *ttl_ms* of 0 says goodbye."""
-        return int(await self.scripts.run("heartbeat", [self.keys.workers()], [worker_id, _now_ms(), ttl_ms]))
+        return int(await self.scripts.run("heartbeat", [self.keys.workers()], [worker_id, ttl_ms]))
 
     async def workers(self) -> list[str]:
         """Ids of the workers that live."""
         with self.scripts.translated():
-            return [text_of(one) for one in await self.client.zrangebyscore(self.keys.workers(), _now_ms(), "+inf")]
+            seconds, microseconds = await self.client.time()
+            now_ms = seconds * 1000 + microseconds // 1000
+            return [text_of(one) for one in await self.client.zrangebyscore(self.keys.workers(), now_ms, "+inf")]
 
     async def claim_upkeep(self, worker_id: str, ttl_ms: int) -> bool:
         """Whether it is this worker's turn at upkeep. For *ttl_ms* it is then nobody else's.
@@ -248,6 +250,13 @@ class Queue(DeadLetterCalls, StreamCalls):
             QueueUnavailable: No answer; it may be nobody's turn for *ttl_ms*.
             QueueFull: The server takes no writes.
         """
+        return await self._claim_turn(self.keys.upkeep(), worker_id, ttl_ms)
+
+    async def claim_sweep(self, worker_id: str, ttl_ms: int) -> bool:
+        """Whether it is this worker's turn to sweep. Raises as `claim_upkeep` does."""
+        return await self._claim_turn(self.keys.sweep(), worker_id, ttl_ms)
+
+    async def _claim_turn(self, key: str, worker_id: str, ttl_ms: int) -> bool:
         with self.scripts.translated():
             return bool(await self.client.set(self.keys.upkeep(), worker_id, nx=True, px=ttl_ms))
 

@@ -12,6 +12,7 @@ import inspect
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from penstock.wire.errors import QueueUnavailable
+from penstock.wire.errors import QueueFull, QueueUnavailable
 from penstock.wire.keys import Keys, Partition
 from penstock.wire.queue import MAX_PARTITIONS, Queue
 from penstock.wire.records import LANES
@@ -60,6 +61,11 @@ _UPKEEP_GRACE_S = 60
 """A run ends itself before its period is over, but for the slice that runs then."""
 _BELL_WAIT_S = 1.0
 _QUEUE_PAUSE_S = 0.5
+_SWEEP_S = 1.0
+_SWEEP_CLAIM_MS = 900
+_LONGEST_DEFER_MS = 10_000
+"""Beside a back-off's; a job that is due later than both was queued by a clock that is ahead of ours."""
+_AWAY = (QueueUnavailable, RedisConnectionError, RedisTimeoutError, OSError)
 
 
 class Foreman:
@@ -83,7 +89,7 @@ class Foreman:
                     cast("Any", self._drain), name="drain", timeout=self._timeout_s(), max_tries=_FOREVER, keep_result=0
                 )
             ],
-            "cron_jobs": [self._cron("sweep", self._sweep, 1, 20), *self._upkeep_jobs()],
+            "cron_jobs": self._upkeep_jobs(),
             "redis_settings": _redis_settings(self._config.redis_url, self._patience),
             "queue_name": self._keys.jobs(),
             "on_startup": self._start,
@@ -136,15 +142,20 @@ class Foreman:
         fleet = Fleet(queue, self._worker_id, self._config.lease_ms)
         self._site = Site(config=self._config, queue=queue, stores=stores, fleet=fleet, reached=self._reached)
         await fleet.beat()
-        await self._sweep(ctx)
-        beside = [fleet.keep_beating, self._answer_bell, FullServerDrains(self._site, _tell).keep_watch]
+        await self._sweep()
+        beside = [
+            fleet.keep_beating,
+            self._keep_sweeping,
+            self._answer_bell,
+            FullServerDrains(self._site, _tell).keep_watch,
+        ]
         beside += [Gatekeeper(self._site, lane).keep for lane in LANES]
         if self._config.index_every_ms:
             beside.append(Indexer(self._site).keep_up)
         self._tasks = [asyncio.create_task(_kept_alive(each)) for each in beside]
         worker = _running_worker()
         if worker.burst:
-            # arq queues the next sweep ahead of its second, and a burst ends only when its queue is empty.
+            # arq queues the next upkeep ahead of its second, and a burst ends only when its queue is empty.
             worker.cron_jobs.clear()
         await steady(worker)
         self._hand_over_on_signals(worker)
@@ -214,12 +225,22 @@ class Foreman:
             await self._enqueue(partition, moved.generation)
         _tell(partition, moved, asyncio.get_running_loop().time() - started)
 
-    async def _sweep(self, _ctx: dict[Any, Any]) -> None:
-        try:
-            for partition, generation in await forgotten(self._require(), self._is_queued):
-                await self._enqueue(partition, generation)
-        except QueueUnavailable as exc:
-            _log.warning("queue away", reason=str(exc))
+    async def _keep_sweeping(self) -> None:
+        """Each second by one worker of all. No cron job of arq's: a clock that goes back has it rest for as long."""
+        site = self._require()
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            try:
+                if await site.queue.claim_sweep(self._worker_id, _SWEEP_CLAIM_MS):
+                    await self._sweep()
+            except QueueFull:
+                continue  # `FullServerDrains` sees to it
+            except _AWAY as exc:
+                _log.warning("queue away", reason=str(exc))
+
+    async def _sweep(self) -> None:
+        for partition, generation in await forgotten(self._require(), self._is_queued):
+            await self._enqueue(partition, generation)
 
     async def _upkeep(self, _ctx: dict[Any, Any]) -> None:
         await Caretaker(self._require()).take_turn()
@@ -232,7 +253,7 @@ class Foreman:
                 rung = await queue.heard(_BELL_WAIT_S)
                 if rung is not None:
                     await self._enqueue(*rung)
-            except (QueueUnavailable, RedisConnectionError, RedisTimeoutError, OSError):
+            except _AWAY:
                 await asyncio.sleep(_QUEUE_PAUSE_S)
 
     async def _enqueue(self, partition: Partition, generation: int) -> None:
@@ -243,8 +264,14 @@ class Foreman:
             await self._arq.enqueue_job("drain", *partition, _job_id=self._job_id(partition, generation))
 
     async def _is_queued(self, partition: Partition, generation: int) -> bool:
-        job = Job(self._job_id(partition, generation), self._arq, self._keys.jobs())  # type: ignore[arg-type] # started
-        return await job.status() in (JobStatus.queued, JobStatus.deferred)
+        if self._arq is None:
+            raise RuntimeError("the worker has not started")
+        job_id = self._job_id(partition, generation)
+        if await Job(job_id, self._arq, self._keys.jobs()).status() not in (JobStatus.queued, JobStatus.deferred):
+            return False
+        # Due by the clock of who queued it: where that was ahead, or ours went back, nobody would run it for as long.
+        due_ms = await self._arq.zscore(self._keys.jobs(), job_id)
+        return due_ms is not None and due_ms - time.time() * 1000 <= _LONGEST_DEFER_MS + self._config.backoff_cap_ms
 
     def _job_id(self, partition: Partition, generation: int) -> str:
         # arq's job keys are shared by everything on a server, so the namespace is part of the id.
