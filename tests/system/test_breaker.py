@@ -294,7 +294,7 @@ async def test_a_constraint_that_refuses_everything_halts_the_lane_of_two_worker
             producer.message(session_id=f"s{number % 50}", role="user", content=str(number))
         await producer.flush(until="queued", timeout=20)
         seen = await _until(lambda: _halt_of(system))
-        assert "no more" in seen.reason
+        assert seen.reason == "a trigger refuses the row"
         log = producer.log(level="info", event="sent", agent_id="a", data={})
         await log.stored(timeout=20)
 

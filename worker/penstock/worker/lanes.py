@@ -99,7 +99,8 @@ class Lanes:
             clock = asyncio.get_running_loop().time
             if self._heard_at is None or clock() - self._heard_at >= _FRESH_S:
                 # Not asked again at once where there is no answer: everybody who waits here would wait for it in turn.
-                self._heard_at = self._heard_at and clock()
+                if self._heard_at is not None:
+                    self._heard_at = clock()
                 for name, standing in (await self.pauses.standings()).items():
                     self._hear(name, standing)
                 self._heard_at = clock()
@@ -123,7 +124,8 @@ class Lanes:
         )
         _log.error("lane halted", lane=lane, reason=str(tripped), remedy=f"penstock lanes resume {lane}")
         with contextlib.suppress(QueueUnavailable):
-            await self._say_unsaid()
+            async with self._hearing:  # what was asked before it was said must not be heard after
+                await self._say_unsaid()
 
     async def refused(self, lane: str, reason: str) -> None:
         """Count a record that was refused.
