@@ -67,6 +67,14 @@ async def test_worker_that_died_is_counted_no_more(queue: Queue) -> None:
     assert await queue.heartbeat("one", TTL_MS) == 1
 
 
+async def test_a_turn_is_one_workers_alone_and_says_nothing_of_other_work(queue: Queue) -> None:
+    assert await queue.claim_sweep("one", TTL_MS)
+    assert not await queue.claim_sweep("two", TTL_MS)
+
+    assert await queue.claim_upkeep("two", TTL_MS)
+    assert not await queue.claim_upkeep("one", TTL_MS)
+
+
 async def test_server_that_is_away_is_named() -> None:
     port = free_port()
     queue = Queue(f"redis://user:s3cret@127.0.0.1:{port}/0")

@@ -258,7 +258,7 @@ class Queue(DeadLetterCalls, StreamCalls):
 
     async def _claim_turn(self, key: str, worker_id: str, ttl_ms: int) -> bool:
         with self.scripts.translated():
-            return bool(await self.client.set(self.keys.upkeep(), worker_id, nx=True, px=ttl_ms))
+            return bool(await self.client.set(key, worker_id, nx=True, px=ttl_ms))
 
     # -- everybody's ----------------------------------------------------------------------------
 
