@@ -39,6 +39,7 @@ async def test_a_crash_of_the_server_costs_nothing(working: System, postgres: Po
         finally:
             await asyncio.to_thread(postgres.start)
         await load.catches_up(*SQL_LANES)
+    assert "Traceback" not in logs_of(working)
 
 
 async def test_sessions_ended_again_and_again_cost_nothing(working: System, schema: Schema) -> None:

@@ -33,6 +33,8 @@ def configure(config: WorkerConfig) -> None:
     quiet = logging.getLogger("arq")  # it says a line for every job
     quiet.handlers.clear()
     quiet.setLevel(max(level, logging.WARNING))
+    # A traceback for each try to keep a connection open to a server that is away, of which the lane's line tells.
+    logging.getLogger("asyncpg.pool").setLevel(max(level, logging.ERROR))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
