@@ -47,7 +47,7 @@ async def test_a_trigger_that_aborts_is_a_refusal(store: SqliteStore, path: Path
         path, "CREATE TRIGGER no_x BEFORE INSERT ON messages WHEN new.role = 'x' BEGIN SELECT RAISE(ABORT, 'no x'); END"
     )
 
-    with pytest.raises(StoreRejected, match="no x"):
+    with pytest.raises(StoreRejected, match="a trigger refuses the row"):
         await store.write([message(0), message(1)._replace(role="x")])
 
     assert stored_messages(path) == []
