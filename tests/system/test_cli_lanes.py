@@ -25,7 +25,7 @@ async def on(queue: Queue, capsys: pytest.CaptureFixture[str], *arguments: str) 
 
 async def outage(queue: Queue, worker: str, lane: str = "messages") -> None:
     await queue.heartbeat(worker, 60_000)
-    await Pauses(queue).tell(Outage(lane, worker, "0.1.0", ago(12), ago(-1), LOCKED), 60_000)
+    await Pauses(queue).tell(Outage(lane, worker, "0.1.0", ago(12), ago(-30), LOCKED), 60_000)
 
 
 async def test_a_lane_that_nobody_stopped_is_open(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:

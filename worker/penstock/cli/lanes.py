@@ -55,8 +55,8 @@ def _row(state: LaneState) -> list[object]:
     why = state.why()
     if state.state == "paused":
         where = ", ".join(f"{outage.worker} ({outage.version})" for outage in state.outages)
-        nearest = min(outage.next_probe_ms for outage in state.outages)
-        why = f"{why} (next probe in {age(max(0, nearest - state.at_ms) / 1000)})"
+        wait_ms = min(outage.next_probe_ms for outage in state.outages) - state.at_ms
+        why = f"{why} ({f'next probe in {age(wait_ms / 1000)}' if wait_ms > 0 else 'probed now'})"
     return [state.lane, state.state, None if state.lasted_s is None else age(state.lasted_s), where, why]
 
 
