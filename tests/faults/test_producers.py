@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 
+import pytest
+
+from penstock.producer import Producer
+from penstock.producer.errors import ProducerClosed
 from penstock.testing.system import System
 from penstock.wire.ids import format_id, id_from_key
 from tests.faults.watching import ended, judged_sound, took_over
@@ -60,3 +64,26 @@ async def test_a_program_that_runs_again_with_its_ids_changes_nothing(system: Sy
 
     assert system.contents() == {"run": [str(number) for number in range(500)]}
     assert system.counters() == {"run": 500}
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_running() -> None:
+    asked = asyncio.Event()
+
+    async def say_nothing(requests: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+        await requests.read(1)
+        asked.set()
+        await requests.read()
+        answers.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        producer = Producer(f"redis://127.0.0.1:{silent.sockets[0].getsockname()[1]}/0")
+        before = asyncio.all_tasks()
+        start = asyncio.create_task(producer.__aenter__())
+        await asked.wait()
+        start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+
+    assert [task for task in asyncio.all_tasks() - before if task.get_name().startswith("penstock")] == []
+    with pytest.raises(ProducerClosed):
+        producer.message(session_id="s", role="user", content="nobody sends this")

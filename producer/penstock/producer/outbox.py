@@ -66,12 +66,19 @@ class Outbox:
     async def first_try(self) -> None:
         """Wait, not for long, until the queue was asked once. A queue that is away is no error.
 
+        Cancelled, the outbox is closed: nobody is told that it was started.
+
         Raises:
             ConfigMismatch: The namespace and the settings disagree. The outbox is closed.
         """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_TRY_S):
-                await self.sender.tried.wait()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST_TRY_S):
+                    await self.sender.tried.wait()
+        except asyncio.CancelledError:
+            self._buffer.close()
+            await self._stop()
+            raise
         if self.sender.mismatch is not None:
             self._buffer.close()
             await self._stop()
