@@ -79,9 +79,7 @@ async def test_more_letters_than_a_transaction_are_all_tried(queue: Queue, urls:
     assert (found.letters, found.stored, found.older) == (250, 249, 1)
 
 
-async def test_a_frame_that_can_be_read_by_now_is_tried_and_others_would_come_back(
-    queue: Queue, urls: Urls
-) -> None:
+async def test_a_frame_that_can_be_read_by_now_is_tried_and_others_would_come_back(queue: Queue, urls: Urls) -> None:
     readable = frame_of([encode(message(1)), encode(message(2))]).body
     first, second = letter(message(8), "undecodable", 2), letter(message(9), "undecodable")
     frames = [first._replace(record=readable), second._replace(record=b"\x00")]

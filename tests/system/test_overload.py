@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
-from penstock.producer import BlockingProducer, NotQueued, Producer, ProducerSettings
+from penstock.producer import BlockingProducer, BufferFull, NotQueued, Producer, ProducerSettings
 from penstock.producer.guard import Guard
 from penstock.wire.entries import Push
 from penstock.wire.errors import ConfigMismatch, QueueFull
 from penstock.wire.frames import Frame
+from penstock.wire.keys import partition_of
 from penstock.wire.queue import Queue
 from penstock.wire.server import facts_of
+from tests.system.producer_support import working
 from tests.system.queue_support import NO_CAP, WHERE
 
 SOON = 10.0
@@ -142,3 +146,55 @@ async def test_records_wait_at_the_memory_gate_and_go_on_by_themselves(own_serve
         "memory gate closes; records wait",
         "memory gate opens; sending again",
     ]
+
+
+async def test_what_is_dropped_at_the_memory_gate_is_counted_for_it(own_server: Queue) -> None:
+    settings = ProducerSettings(
+        redis_url=own_server.scripts.url, linger_ms=0, overflow="drop", buffer_records=2, close_timeout_s=0.1
+    )
+    await _use(own_server, 0.8)
+    with capture_logs():
+        async with Producer(settings=settings) as producer:
+            producer.message(session_id="s", role="user", content="waits")
+            with pytest.raises(NotQueued, match="above memory_gate"):
+                await producer.flush(timeout=0.3)
+            for _ in range(3):
+                producer.message(session_id="s", role="user", content="more")
+
+    assert producer.dropped == {"memory_gate": 2, "closed": 2}
+
+
+async def test_a_hot_session_leaves_room_for_the_others_and_loses_nothing(own_server: Queue) -> None:
+    hot, cold = (next(f"s{n}" for n in range(100) if partition_of(f"s{n}", 8) == number) for number in (0, 1))
+    settings = ProducerSettings(
+        redis_url=own_server.scripts.url,
+        namespace=own_server.keys.namespace,
+        linger_ms=0,
+        buffer_records=100,
+        backlog_records=10,
+        retry_cap_ms=50,
+    )
+    with capture_logs():
+        async with Producer(settings=settings) as producer:
+            sent, refusal = 0, ""
+            while not refusal:
+                try:
+                    producer.message(session_id=hot, role="user", content=str(sent))
+                    sent += 1
+                except BufferFull as exc:
+                    refusal = str(exc)
+                await asyncio.sleep(0.001)
+            assert "nothing for partition messages:0" in refusal
+            for number in range(5):
+                await producer.ready(timeout=1)
+                await producer.message(session_id=cold, role="user", content=str(number)).queued(timeout=SOON)
+            with pytest.raises(BufferFull):
+                await producer.ready(timeout=0.05, session_id=hot)
+
+            async with working(own_server) as worker:
+                await producer.ready(timeout=SOON, session_id=hot)
+                await producer.flush("stored", timeout=SOON)
+
+    assert 60 <= sent < 100
+    assert worker.contents(hot) == [str(number) for number in range(sent)]
+    assert len(worker.contents(cold)) == 5

@@ -13,6 +13,7 @@ from penstock.producer.buffer import Buffer, SharedBuffer
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.overflow import BlockWhenFull, Drops, DropWhenFull, RaiseWhenFull
 from penstock.producer.receipt import Entry
+from penstock.wire.keys import Partition
 from tests.unit.producer_support import roomy
 
 
@@ -147,9 +148,9 @@ class Watched(SharedBuffer):
 
     waiting = threading.Event()
 
-    def wait_for_room(self, size: int, timeout_s: float) -> bool:
+    def wait_for_room(self, size: int, timeout_s: float, where: Partition | None = None) -> bool:
         self.waiting.set()
-        return super().wait_for_room(size, timeout_s)
+        return super().wait_for_room(size, timeout_s, where)
 
 
 def watched(max_records: int) -> Watched:

@@ -10,9 +10,9 @@ import pytest
 from penstock.stores.errors import StoreUnavailable
 from penstock.wire.settings import InvalidSetting, from_mapping
 from penstock.worker.runtime import _redis_settings
-from penstock.worker.steady import Patience
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Stores
+from penstock.worker.steady import Patience
 
 
 @pytest.mark.parametrize("name", ["LEASE_MS", "DRAIN_LINGER_MS", "BACKOFF_BASE_MS", "STREAM_TIMEOUT_MS", "POLL_MS"])

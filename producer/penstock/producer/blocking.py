@@ -109,7 +109,7 @@ class BlockingProducer(Calls[BlockingReceipt]):
     ) -> None:
         """See `Producer`."""
         self.settings = settings_for(settings, url, namespace)
-        self._receipt: type[BlockingReceipt] = at_level(BlockingReceipt, LEVELS[self.settings.durability])
+        self._receipt = at_level(BlockingReceipt, LEVELS[self.settings.durability])
         self._closed = False
         self._renew()
         _alive.add(self)

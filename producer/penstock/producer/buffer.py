@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from penstock.producer.errors import ProducerClosed
+from penstock.producer.hot import Shares
 from penstock.producer.receipt import Entry, Ticket
+from penstock.wire.keys import Partition, partition_of
 
 if TYPE_CHECKING:
     from penstock.producer.overflow import Overflow
@@ -39,6 +41,10 @@ class Buffer:
         self.max_records = max_records
         self.max_bytes = max_bytes
         self.overflow = overflow
+        self.shares = Shares(max_records, max_bytes)
+        """What partitions hold that the queue refuses."""
+        self.why_full = "buffer_full"
+        """What a record is dropped for, if it is."""
         self.entries: list[Entry] = []
         """Not taken by the sender yet."""
         self.records = 0
@@ -55,6 +61,8 @@ class Buffer:
         self.released = 0
         """How many records were ever released."""
         self._growing: list[Run] = []
+        self._free_records = max_records
+        """Below this nothing is looked at; 0 while each record's partition must be."""
         self._wake_records: float = math.inf
         self._wake_bytes: float = math.inf
         self._due_records: float = math.inf
@@ -73,14 +81,20 @@ class Buffer:
             ProducerClosed: Nothing is taken any more.
         """
         size = entry.size
-        if self.records >= self.max_records or self.bytes + size > self.max_bytes or self.closed:
-            taken = self.closed or not self.records or self.overflow.admit(self, size)
-            if self.closed:  # perhaps only while the policy waited
-                raise ProducerClosed(_CLOSED)
-            if not taken:
-                return False
+        crowded = self.records >= self._free_records or self.bytes + size > self.max_bytes or self.closed
+        if crowded and not self._let_in(entry, size):
+            return False
         self.append(entry)
         return True
+
+    def _let_in(self, entry: Entry, size: int) -> bool:
+        where = self.shares.partition_of(entry) if self.shares else None
+        taken = not self.records or self.has_room(size, where) or self.closed or self.overflow.admit(self, size, where)
+        if self.closed:  # perhaps only while the policy waited
+            raise ProducerClosed(_CLOSED)
+        if taken and where is not None:
+            self.shares.grow(where, size)
+        return taken
 
     def leave_out(self) -> None:
         """Count a record that is not to be taken, as the producer's strategy says.
@@ -123,9 +137,10 @@ class Buffer:
         """Have *run* sealed when the sender takes it. Call it beside `add` or `append`."""
         self._growing.append(run)
 
-    def has_room(self, size: int) -> bool:
-        """Whether a record of *size* bytes fits now."""
-        return self.records < self.max_records and self.bytes + size <= self.max_bytes and not self.closed
+    def has_room(self, size: int, where: Partition | None = None) -> bool:
+        """Whether a record of *size* bytes, of a refused partition perhaps, fits now."""
+        fits = self.records < self.max_records and self.bytes + size <= self.max_bytes and not self.closed
+        return fits and (where is None or self.shares.has_room(where, size))
 
     def grow(self, entry: Entry, size: int) -> None:
         """Count *size* bytes more for *entry*, which is in the buffer."""
@@ -135,8 +150,12 @@ class Buffer:
             self._wake()
 
     def fill(self) -> float:
-        """How full it is, 0 to 1; the fuller of records and bytes."""
-        return max(self.records / self.max_records, self.bytes / self.max_bytes)
+        """How full it is, 0 to 1, beside what refused partitions hold; the fuller of records and bytes."""
+        held = self.shares
+        if not held:
+            return max(self.records / self.max_records, self.bytes / self.max_bytes)
+        records, total_bytes = max(1, self.max_records - held.records), max(1, self.max_bytes - held.bytes)
+        return max((self.records - held.records) / records, (self.bytes - held.bytes) / total_bytes)
 
     # -- the sender's side ----------------------------------------------------------------------
 
@@ -177,16 +196,28 @@ class Buffer:
         self._taken_records, self._taken_bytes = self.records, self.bytes
         return entries
 
-    def release(self, records: int, total_bytes: int) -> None:
-        """The queue has confirmed, or nobody will send, that much of what was taken."""
+    def refuse(self, where: Partition, taken: Callable[[], list[Entry]], partitions: int) -> None:
+        """Give a partition, of which *taken* was, no more than its share: the queue takes nothing from it."""
+        if where in self.shares:
+            return
+        waiting = [each for each in self.entries if where == (each.lane, partition_of(each.key, partitions))]
+        self.shares.begin(where, taken() + waiting, partitions)
+        self._free_records = 0
+
+    def release(self, records: int, total_bytes: int, where: Partition | None = None) -> None:
+        """The queue has confirmed, or nobody will send, that much of what was taken; all of one partition perhaps."""
         self.records -= records
         self.bytes -= total_bytes
         self.released += records
         self._taken_records -= records
         self._taken_bytes -= total_bytes
         # The sender may be asleep: it is woken by what comes, whatever is confirmed meanwhile.
-        self._wake_records -= records
-        self._wake_bytes -= total_bytes
+        self._due_records -= records
+        self._due_bytes -= total_bytes
+        self._watch()
+        if where is not None and self.shares:
+            self.shares.shrink(where, records, total_bytes)
+            self._free_records = 0 if self.shares else self.max_records
         if self.fill() <= LOW_MARK:
             self.on_room()
 
@@ -233,10 +264,15 @@ class SharedBuffer(Buffer):
         with self.lock:
             return super().take()
 
-    def release(self, records: int, total_bytes: int) -> None:
+    def refuse(self, where: Partition, taken: Callable[[], list[Entry]], partitions: int) -> None:
+        """See `Buffer.refuse`."""
+        with self.lock:
+            super().refuse(where, taken, partitions)
+
+    def release(self, records: int, total_bytes: int, where: Partition | None = None) -> None:
         """See `Buffer.release`."""
         with self.lock:
-            super().release(records, total_bytes)
+            super().release(records, total_bytes, where)
             if self.fill() <= LOW_MARK:
                 self._room.notify_all()
 
@@ -251,8 +287,8 @@ class SharedBuffer(Buffer):
         with self.lock:
             super().forget_ended(receipts)
 
-    def wait_for_room(self, size: int, timeout_s: float) -> bool:
+    def wait_for_room(self, size: int, timeout_s: float, where: Partition | None = None) -> bool:
         """Wait, in the calling thread, until *size* bytes fit; False after *timeout_s*."""
         with self.lock:
             # Told only below the low mark, so a full buffer empties by half before calls go on.
-            return self._room.wait_for(lambda: self.closed or not self.records or self.has_room(size), timeout_s)
+            return self._room.wait_for(lambda: self.closed or not self.records or self.has_room(size, where), timeout_s)

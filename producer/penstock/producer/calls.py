@@ -34,6 +34,8 @@ class Calls(RecordCalls[R]):
     """
 
     settings: ProducerSettings
+    _receipt: type[R]
+    """What its calls return; carries how durable its records must be."""
 
     def _begin(self, clock: RisingClock, buffer: Buffer, stamp_clock: type[StampClock] = StampClock) -> None:
         """Start with nothing handed over, under an identity of its own."""
@@ -73,7 +75,7 @@ class Calls(RecordCalls[R]):
             self._buffer.leave_out()
             what = f"key {record.key!r} was not set: the strategy {self.settings.strategy!r} leaves it out"
             raise RecordDropped(what)
-        return Claim(record.key, key_value_order(record), packed, self._states.stamps)
+        return Claim(record.key, key_value_order(record), packed, self._states.stamps, self._receipt.level)
 
     def embedding(
         self,

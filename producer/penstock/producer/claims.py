@@ -6,24 +6,34 @@ import asyncio
 import contextlib
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.receipt import Placed
 from penstock.producer.sender import Sender
 from penstock.producer.settings import ProducerSettings
+from penstock.producer.syncing import LOOK_AGAIN_S
 from penstock.wire.backoff import next_delay_s
-from penstock.wire.entries import Holder, Push, Pushed
+from penstock.wire.entries import Confirmed, Holder, Push, Pushed
 from penstock.wire.errors import PenstockError, QueueFull, QueueUnavailable
 from penstock.wire.frames import encode, frame_of
 from penstock.wire.ids import StampClock, wall_clock_us
 from penstock.wire.keys import Partition, partition_of
+from penstock.wire.levels import FAST
 from penstock.wire.marks import marks_of, restamped
 from penstock.wire.tasks import end_task
 
 PATIENCE_S = 5.0
 """How long a claim waits for an answer, unless told otherwise: whoever asks wants to go on now."""
+
+
+class Confirming(Protocol):
+    """See `Confirmer`."""
+
+    async def confirm(self, producers: Mapping[Partition, str], levels: int) -> Confirmed:
+        """See `Confirmer.confirm`."""
+        ...
 
 
 class Desk(Protocol):
@@ -38,6 +48,10 @@ class Desk(Protocol):
         """See `Queue.claim`."""
         ...
 
+    def confirmer(self) -> Confirming:
+        """Somebody to ask whether what is pushed is durable."""
+        ...
+
     async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
         """See `Queue.ring`."""
         ...
@@ -46,9 +60,9 @@ class Desk(Protocol):
 class Claim:
     """One key that somebody wants to set, and what is known of it so far."""
 
-    __slots__ = ("answer", "asked", "key", "order", "packed", "reason", "stamps")
+    __slots__ = ("answer", "asked", "key", "level", "order", "packed", "reason", "stamps")
 
-    def __init__(self, key: str, order: str, packed: bytes, stamps: StampClock) -> None:
+    def __init__(self, key: str, order: str, packed: bytes, stamps: StampClock, level: int) -> None:
         self.key = key
         self.order = order
         """Its ordering key."""
@@ -56,6 +70,8 @@ class Claim:
         """The encoded `KeyValue`."""
         self.stamps = stamps
         """The clock that its stamp comes from."""
+        self.level = level
+        """How durable its record must be before it is told."""
         self.answer: bool | None = None
         self.asked = False
         """The queue may have set the key."""
@@ -142,6 +158,10 @@ class Claims:
                 push = Push(where, self._producer_id, turn.number, [frame_of([claim.packed])], marks_of([claim.packed]))
                 reply = await self._ask(claim, push)
                 if isinstance(reply, Pushed):
+                    await self._ring(where, reply)
+                    if claim.level != FAST:
+                        reply = await self._kept(claim, push, reply)
+                if isinstance(reply, Pushed):
                     claim.answer = True
                     turn.last = Placed(where, reply.entry_id, wall_clock_us())
                 elif reply.live:
@@ -149,11 +169,30 @@ class Claims:
                     claim.answer = False
                 else:
                     claim.outrank(reply.stamp)
-        if isinstance(reply, Pushed) and reply.generation:
+        return claim.answer
+
+    async def _ring(self, where: Partition, pushed: Pushed) -> None:
+        if pushed.generation:
             # A lost ring costs a second: workers also sweep.
             with contextlib.suppress(PenstockError):
-                await self._queue.ring([(where, reply.generation)])
-        return claim.answer
+                await self._queue.ring([(where, pushed.generation)])
+
+    async def _kept(self, claim: Claim, push: Push, reply: Pushed | Holder) -> Pushed | Holder:
+        """The queue's answer once that is durable. Lost in a crash, the claim is made again, and may be refused."""
+        confirmer = self._queue.confirmer()
+        while isinstance(reply, Pushed):
+            try:
+                confirmed = await confirmer.confirm({push.partition: self._producer_id}, claim.level)
+            except QueueUnavailable as exc:
+                claim.reason = str(exc)
+            else:
+                if confirmed.upto(push.partition, claim.level) >= push.number:
+                    break
+                claim.reason = confirmed.missing
+                if confirmed.seen[push.partition] < push.number:
+                    reply = await self._ask(claim, push)
+            await asyncio.sleep(LOOK_AGAIN_S)
+        return reply
 
     async def _ask(self, claim: Claim, push: Push) -> Pushed | Holder:
         """The queue's answer, however often it must be asked."""

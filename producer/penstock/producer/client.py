@@ -47,7 +47,7 @@ class Producer(Calls[Receipt]):
         self._drops = Drops()
         buffer = Buffer(self.settings.buffer_records, self.settings.buffer_bytes, _overflow(self.settings, self._drops))
         self._begin(RisingClock(), buffer)
-        self._receipt: type[Receipt] = at_level(Receipt, LEVELS[self.settings.durability])
+        self._receipt = at_level(Receipt, LEVELS[self.settings.durability])
         self._outbox = self._new_outbox()
 
     @classmethod
@@ -149,14 +149,22 @@ class Producer(Calls[Receipt]):
         """
         return await self._outbox.claims.decide(self._claim(key, value, namespace, ttl_s), timeout)
 
-    async def ready(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the public word for it
+    async def ready(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the public word for it
+        *,
+        session_id: str | None = None,
+    ) -> None:
         """Wait while the buffer is nearly full: above three quarters, until it is half empty.
+
+        What belongs to partitions that the queue refuses does not count: it has its own share. With *session_id* it is
+        waited for, too, while the partition of that session has no more of its share.
 
         Raises:
             BufferFull: Not within *timeout* seconds.
             ProducerClosed: It closed meanwhile.
         """
-        await self._outbox.ready(timeout)
+        await self._outbox.ready(timeout, session_id)
 
     async def flush(
         self,
@@ -177,7 +185,12 @@ class Producer(Calls[Receipt]):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """How many records were given up, by reason: `buffer_full`, `stream_cut`, `closed`, `strategy`."""
+        """How many records were given up, by reason.
+
+        `buffer_full`; `memory_gate`: the same while the queue server has too little memory; `partition_full`: the
+        buffer's share of a partition that the queue refuses is used up; `stream_cut`: the rest of a stream of which a
+        chunk was dropped; `closed`: the queue did not take it before the producer closed; `strategy`: it leaves it out.
+        """
         return dict(self._drops.counts)
 
 

@@ -54,7 +54,7 @@ class Guard:
         self.memory_gate = MemoryGate(settings.memory_gate)
         self._queue = queue
         self._settings = settings
-        self._confirmer = Confirmer(queue, settings.replicas)
+        self._confirmer = self.confirmer()
         self._now_s = now_s
         self._look_at_s = 0.0
         self._able = FAST
@@ -96,6 +96,10 @@ class Guard:
         """See `Confirmer.confirm`. Raises `ConfigMismatch` where the server cannot do it, as it is set up."""
         await self._look_whether_it_can(levels)
         return await self._confirmer.confirm(producers, levels)
+
+    def confirmer(self) -> Confirmer:
+        """Somebody to ask whether what is pushed is durable, who remembers what he was told."""
+        return Confirmer(self._queue, self._settings.replicas)
 
     async def _look_whether_it_can(self, levels: int) -> None:
         if levels & ~self._able:

@@ -19,6 +19,7 @@ from penstock.producer.tracker import Tracker
 from penstock.producer.whereabouts import Settled, why_not_all_stored, why_not_stored
 from penstock.wire.ids import from_us
 from penstock.wire.inquiry import Buried
+from penstock.wire.keys import Partition, partition_of
 from penstock.wire.queue import Queue
 from penstock.wire.tasks import end_task
 
@@ -86,19 +87,28 @@ class Outbox:
 
     # -- waiting --------------------------------------------------------------------------------
 
-    async def ready(self, timeout_s: float | None) -> None:
+    async def ready(self, timeout_s: float | None, session_id: str | None = None) -> None:
         """See `Producer.ready`."""
-        if self._buffer.fill() < HIGH_MARK:
+        where = self._partition_of(session_id)
+        if self._buffer.fill() < HIGH_MARK and self._has_share(where):
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._buffer.fill() > LOW_MARK and not self._buffer.closed:
+                while (self._buffer.fill() > LOW_MARK or not self._has_share(where)) and not self._buffer.closed:
                     self._room.clear()
                     await self._room.wait()
         if self._buffer.closed:
             raise ProducerClosed("the producer closed before the buffer had room")
-        if self._buffer.fill() > LOW_MARK:
-            raise buffer_full(self._buffer, 0, f"waited {timeout_s:g} s; {self.sender.reason}")
+        if self._buffer.fill() > LOW_MARK or not self._has_share(where):
+            raise buffer_full(self._buffer, 0, f"waited {timeout_s:g} s; {self.sender.reason}", where)
+
+    def _partition_of(self, session_id: str | None) -> Partition | None:
+        if session_id is None or not self.sender.opened.is_set():
+            return None
+        return Partition("messages", partition_of(session_id, self.sender.partitions))
+
+    def _has_share(self, where: Partition | None) -> bool:
+        return where is None or self._buffer.shares.has_room(where, 0)
 
     def note_room(self) -> None:
         """Wake those who wait for room."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from penstock.producer.buffer import Buffer, SharedBuffer
 from penstock.producer.errors import BufferFull, RecordDropped
 from penstock.producer.receipt import Entry
+from penstock.wire.keys import Partition
 from penstock.wire.logs import logger
 
 _LOG_EVERY_S = 1.0
@@ -26,8 +27,10 @@ class Overflow(Protocol):
     drops: Drops
     """What was given up."""
 
-    def admit(self, buffer: Buffer, size: int) -> bool:
+    def admit(self, buffer: Buffer, size: int, where: Partition | None = None) -> bool:
         """Decide on a record of *size* bytes that does not fit: True once there is room, False to drop it.
+
+        *where* is its partition if that is one which the queue refuses.
 
         Raises:
             BufferFull: The caller shall decide.
@@ -89,17 +92,17 @@ class RaiseWhenFull(_Counting):
         super().__init__(drops)
         self._remedy = remedy
 
-    def admit(self, buffer: Buffer, size: int) -> bool:
+    def admit(self, buffer: Buffer, size: int, where: Partition | None = None) -> bool:
         """See `Overflow.admit`."""
-        raise buffer_full(buffer, size, self._remedy)
+        raise buffer_full(buffer, size, self._remedy, where)
 
 
 class DropWhenFull(_Counting):
     """Does not take the record; counts and logs it."""
 
-    def admit(self, buffer: Buffer, size: int) -> bool:  # noqa: ARG002 - the policy's signature
+    def admit(self, buffer: Buffer, size: int, where: Partition | None = None) -> bool:
         """See `Overflow.admit`."""
-        self.drops.count("buffer_full")
+        self.drops.count("partition_full" if where is not None and buffer.has_room(size) else buffer.why_full)
         return False
 
 
@@ -110,15 +113,22 @@ class BlockWhenFull(_Counting):
         super().__init__(drops)
         self._timeout_s = timeout_s
 
-    def admit(self, buffer: Buffer, size: int) -> bool:
+    def admit(self, buffer: Buffer, size: int, where: Partition | None = None) -> bool:
         """See `Overflow.admit`."""
-        if isinstance(buffer, SharedBuffer) and buffer.wait_for_room(size, self._timeout_s):
+        if isinstance(buffer, SharedBuffer) and buffer.wait_for_room(size, self._timeout_s, where):
             return True
-        raise buffer_full(buffer, size, f"waited {self._timeout_s:g} s; is the queue server away?")
+        raise buffer_full(buffer, size, f"waited {self._timeout_s:g} s; is the queue server away?", where)
 
 
-def buffer_full(buffer: Buffer, size: int, remedy: str) -> BufferFull:
-    """The error of a record of *size* bytes that finds no room."""
+def buffer_full(buffer: Buffer, size: int, remedy: str, where: Partition | None = None) -> BufferFull:
+    """The error of a record of *size* bytes that finds no room, in the share of its partition or at all."""
+    if where is not None and buffer.has_room(size):
+        share = buffer.shares.held(where)
+        return BufferFull(
+            f"the queue takes nothing for partition {where}, and the records that wait for it hold their share of the "
+            f"buffer: {share.records:,} of {buffer.max_records:,} records, {share.bytes:,} of {buffer.max_bytes:,} "
+            f"bytes; other partitions go on; {remedy}"
+        )
     return BufferFull(
         f"the buffer holds {buffer.records:,} of {buffer.max_records:,} records and {buffer.bytes:,} of "
         f"{buffer.max_bytes:,} bytes, a record of {size:,} bytes does not fit; {remedy}"

@@ -343,7 +343,7 @@ class Sender:
         line.news.set()
         for entry, placed in zip(batch.entries, places, strict=False):  # the spool has those of what lies there
             entry.settle(placed)
-        self._buffer.release(len(batch.entries), batch.size)
+        self._buffer.release(len(batch.entries), batch.size, line.partition)
         if batch.place is not None and self._spool is not None:
             line.spooled -= batch.records
             self._spool.confirmed(line.partition, batch.place, places)
@@ -370,6 +370,8 @@ class Sender:
         line.news.set()
         line.not_before_s = self._now_s() + self._delay_s(line.failures)
         self._reason = str(exc)
+        if isinstance(exc, QueueFull):
+            self._buffer.refuse(line.partition, line.left, self.partitions)
         if line.failures == 1:
             log = producer_log()
             say = log.warning if isinstance(exc, QueueFull) else log.error
@@ -385,8 +387,9 @@ class Sender:
         self.on_turn()
         foreseen = isinstance(exc, PenstockError)
         self.failure, self._reason = (None if foreseen else exc), f"{exc}" if foreseen else repr(exc)
-        # A mistaken setting may be there for hours: said again at each doubling.
-        if self._failures & (self._failures - 1) == 0:
+        self._buffer.why_full = "memory_gate" if isinstance(exc, QueueFull) else "buffer_full"
+        # A mistaken setting may be there for hours: said again at each doubling. A memory gate speaks for itself.
+        if self._failures & (self._failures - 1) == 0 and not isinstance(exc, QueueFull):
             log = producer_log()
             say = log.warning if isinstance(exc, QueueUnavailable) else log.error
             say("cannot send; records wait", reason=self._reason, tries=self._failures, exc_info=not foreseen)
@@ -395,9 +398,10 @@ class Sender:
         self._backing_off = False
 
     def _note_success(self) -> None:
-        if self._failures:
+        if self._failures and self._buffer.why_full != "memory_gate":
             producer_log().info("sending again", after_failures=self._failures)
         self._failures, self.failure, self.failing_since_s = 0, None, None
+        self._buffer.why_full = "buffer_full"
         if self._reason != _NOTHING_SAID:
             refusal = next((line.refusal for line in self.lines if line.refusal is not None), None)
             self._reason = _NOTHING_SAID if refusal is None else str(refusal)

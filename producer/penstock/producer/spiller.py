@@ -178,7 +178,7 @@ class Spiller:
             where = portion.draft.where
             if portion.batch is None or portion.line is None:
                 self._spool.watch(where, place, portion.entries)
-                self._buffer.release(len(portion.entries), sum(entry.size for entry in portion.entries))
+                self._buffer.release(len(portion.entries), sum(entry.size for entry in portion.entries), where)
                 if portion.line is not None:
                     portion.line.spooled += len(portion.entries)
                     for _ in portion.entries:
@@ -197,7 +197,7 @@ class Spiller:
             self._spool.confirmed(line.partition, place, ())
             return
         self._spool.watch(line.partition, place, batch.entries)
-        self._buffer.release(len(batch.entries), batch.size)
+        self._buffer.release(len(batch.entries), batch.size, line.partition)
         batch.entries, batch.size = (), 0
         if line.batch is batch and not line.sending:
             line.batch = None

@@ -17,7 +17,8 @@ from penstock.wire.entries import Confirmed
 from penstock.wire.errors import PenstockError
 from penstock.wire.keys import Partition
 
-_LOOK_AGAIN_S = 0.1
+LOOK_AGAIN_S = 0.1
+"""A disk that is synced each second is asked so often."""
 
 
 class Syncer:
@@ -68,7 +69,7 @@ class Syncer:
                     await self._pause()
                 else:
                     if not settled:
-                        await asyncio.sleep(_LOOK_AGAIN_S)
+                        await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _confirm(self, sent: Mapping[Line, Pending]) -> bool:
         """Ask once for all that was sent up to the last of each line; whether anything was settled."""
