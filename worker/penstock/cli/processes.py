@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Self
 
 from penstock.cli.connection import looking_at
 from penstock.cli.exits import Code, Stop
+from penstock.embedded import EmbeddedQueue
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
@@ -27,9 +28,11 @@ class WorkerProcess:
     It holds one end of a pipe and we the other, so that it ends as well where we are killed.
     """
 
-    def __init__(self, settings: Mapping[str, str], log: Path | None = None) -> None:
+    def __init__(self, settings: Mapping[str, str], log: Path | None = None, *, holds: Collection[int] = ()) -> None:
+        """*holds* are open files that it keeps open, too."""
         self._settings = settings
         self._log = log
+        self._holds = holds
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
 
@@ -45,6 +48,7 @@ class WorkerProcess:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=self._holds,
             )
 
     def ended(self) -> int | None:
@@ -104,6 +108,26 @@ class WorkerProcess:
 
 def _code(ended: int) -> Code:
     return Code(ended) if ended in set(Code) else Code.NO
+
+
+@contextmanager
+def ended_after_us(server: EmbeddedQueue) -> Iterator[int]:
+    """Within, *server* ends where we are killed, or it would keep its folder and refuse it to the next.
+
+    A shell waits until the last is gone who holds the pipe that this yields.
+    """
+    guard = subprocess.Popen(  # noqa: S603 - a line of ours, and a number
+        ["/bin/sh", "-c", 'read -r _; kill "$1"', "sh", str(server.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with guard:
+        try:
+            yield guard.stdin.fileno() if guard.stdin else -1
+        finally:
+            guard.kill()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import typer
 from penstock.cli.display import say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, Namespace, environment
-from penstock.cli.processes import WorkerProcess, ending_cleanly
+from penstock.cli.processes import WorkerProcess, ended_after_us, ending_cleanly
 from penstock.embedded import EmbeddedQueue
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def up(
     stores = _stores(sql, vectors)  # before anything is made: a wrong URL leaves nothing behind
     settings = environment(server.url, namespace, sql, vectors)
     try:
-        with ending_cleanly(), server:
+        with ending_cleanly(), server, ended_after_us(server) as pipe:
             asyncio.run(_set_up(stores))
-            with WorkerProcess(settings) as worker:
+            with WorkerProcess(settings, holds=[pipe]) as worker:
                 asyncio.run(worker.wait_until_alive())
                 _print_settings(settings, folder)
                 watch(server, worker)
