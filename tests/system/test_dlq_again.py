@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from penstock import dlq
+from penstock.dlq.files import export_letters, import_letters
 from penstock.dlq.history import Replayed
+from penstock.producer import DeadLettered, Producer
 from penstock.stores.errors import StoreRejected
 from penstock.wire.entries import Entry
+from penstock.wire.errors import QueueFull
 from penstock.wire.frames import decode_frame, frame_of
 from penstock.wire.ids import format_id
+from penstock.wire.keys import partition_of
 from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record
 from penstock.worker.drain import drain
@@ -317,3 +321,44 @@ async def test_an_edit_of_a_letter_that_was_replayed_meanwhile_changes_nothing(
     assert records_of(await queue.read(MESSAGES, 10)) == [record.id]
     assert await dlq.find(queue, format_id(record.id)) is None
     assert (await total(queue)).balanced
+
+
+async def test_a_full_server_lets_letters_go_and_takes_none_in(own_server: Queue) -> None:
+    queue = own_server
+    await many(queue, 4)
+    one, other, *_ = [each.id async for each in dlq.list_letters(queue)]
+    lines = [line async for line in export_letters(queue)]
+    await dlq.purge(queue, ids=[one])
+    await queue.client.config_set("maxmemory", 1)
+
+    with pytest.raises(QueueFull):
+        await import_letters(queue, lines)
+    edition = await dlq.edit(queue, other, {"role": "tool"})
+    purged = await dlq.purge(queue, ids=[other])
+    replayed = await dlq.replay(queue)
+
+    assert edition is not None
+    assert (purged.letters, replayed.letters) == (1, 2)
+    counts = await total(queue)
+    assert (counts.accepted, counts.pending, counts.purged, counts.balanced) == (4, 2, 2, True)
+
+
+async def test_who_waits_for_a_record_learns_of_its_letter_through_edits_and_replays(
+    queue: Queue, worker: Worker, redis_url: str, namespace: str
+) -> None:
+    async with Producer(redis_url, namespace=namespace) as producer:
+        session = next(each for each in map(str, range(100)) if partition_of(each, queue.partitions) == MESSAGES.number)
+        receipt = producer.message(session_id=session, role="user", content="bad")
+        await producer.flush(until="queued", timeout=10)
+        await worker.drain()
+        await dlq.edit(queue, receipt.id, {"content": "bad too"})
+        with pytest.raises(DeadLettered):
+            await receipt.stored(timeout=10)
+
+        await dlq.edit(queue, receipt.id, {"content": "good"})
+        await dlq.replay(queue)
+        waiting = asyncio.create_task(receipt.stored(timeout=10))
+        await worker.drain()
+        await waiting
+
+    assert [row.content for row in worker.store.messages()] == ["good"]

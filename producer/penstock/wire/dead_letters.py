@@ -59,25 +59,16 @@ class DeadLetterCalls:
                     return _dead_entry(where, *reply[0])
         return None
 
-    async def dead_letters_of(self, partition: Partition, record_ids: Sequence[str]) -> dict[str, DeadEntry]:
-        """The newest dead letter of each of *record_ids* that has one in *partition*."""
-        if not record_ids:
-            return {}
-        name = self.keys.dead(partition)
-        with self.scripts.translated():
-            places = await self.client.hmget(self.keys.dead_index(partition), record_ids)
-            async with self.client.pipeline(transaction=False) as pipe:
-                for at in filter(None, places):
-                    pipe.xrange(name, min=at, max=at)
-                found = [reply[0] for reply in await pipe.execute() if reply]
-        entries = [_dead_entry(partition, at, fields) for at, fields in found]
-        return {entry.letter.record_id: entry for entry in entries}
+    async def envelopes(self, partition: Partition, record_ids: Sequence[str]) -> dict[str, bytes]:
+        """What lies beside the newest dead letter of each of *record_ids* that has one in *partition*."""
+        keys = [self.keys.dead(partition), self.keys.dead_index(partition)]
+        found = await self.scripts.run("envelopes", keys, record_ids)
+        return {text_of(record_id): envelope for record_id, envelope in zip(found[::2], found[1::2], strict=True)}
 
     async def replay(self, entry: DeadEntry, frame: Frame) -> tuple[bool, int]:
         """Send a dead letter through the log again as *frame*: (whether it was still there, generation to ring or 0).
 
-        Raises:
-            QueueFull: The server has no memory left; the letter stays where it is.
+        A full server takes it too: it holds no more afterwards.
         """
         (reply,) = await self.replay_all([Replay(entry, frame)])
         if isinstance(reply, Exception):
@@ -87,7 +78,7 @@ class DeadLetterCalls:
     async def replay_all(self, replays: Sequence[Replay]) -> list[tuple[bool, int] | Exception]:
         """Send letters through their logs again, each for itself, in one round trip.
 
-        Returns of each what `replay` does, or the `QueueFull` that it was left for.
+        Returns of each what `replay` does, or the error that it was left for.
 
         Raises:
             QueueUnavailable: No answer; any of them may be moved.
@@ -110,8 +101,7 @@ class DeadLetterCalls:
     async def put_edited(self, entry: DeadEntry, record: bytes, envelope: bytes) -> str | None:
         """Replace a letter by one with another *record* and *envelope*: its entry id; None when it was gone already.
 
-        Raises:
-            QueueFull: The server has no memory left; the letter is as it was.
+        A full server takes it too.
         """
         where = entry.partition
         keys = [self.keys.dead(where), self.keys.dead_index(where), self.keys.imported(where)]
@@ -121,7 +111,7 @@ class DeadLetterCalls:
     async def take_in(self, entries: Sequence[DeadEntry]) -> list[bool | Exception]:
         """Add letters that were exported, with the entry ids that they had: whether each was new here.
 
-        Raises and returns as `replay_all`.
+        Raises and returns as `replay_all`; the error of a full server is `QueueFull`.
         """
         replies = await self.scripts.run_all([self._import_call(each) for each in entries])
         return [reply if isinstance(reply, Exception) else bool(reply) for reply in replies]

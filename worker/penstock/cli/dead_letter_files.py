@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -19,6 +21,7 @@ from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
 from penstock.dlq.files import Imported, export_letters, import_letters
 from penstock.dlq.selection import Which
 from penstock.wire.queue import Queue
+from penstock.wire.settings import from_mapping
 
 _STANDARD = Path("-")
 
@@ -98,11 +101,23 @@ def import_(
         raise SystemExit(Code.NO)
 
 
+@asynccontextmanager
+async def _made(redis_url: str, namespace: str) -> AsyncIterator[Queue]:
+    """The queue; a namespace that does not exist is made as a worker would make it."""
+    from penstock.worker.settings import WorkerConfig  # noqa: PLC0415 - see `app`
+
+    queue = Queue(redis_url, namespace)
+    try:
+        yield await queue.open(from_mapping(WorkerConfig, os.environ).partitions)
+    finally:
+        await queue.close()
+
+
 async def _import(redis_url: str, namespace: str, files: list[Path]) -> list[Imported]:
     from penstock.moving.sources import DAMAGE, look_at  # noqa: PLC0415 - see `app`
 
     done = []
-    async with Queue(redis_url, namespace) as queue:
+    async with _made(redis_url, namespace) as queue:
         for file in files:
             try:
                 raw, lines = look_at(file).open()

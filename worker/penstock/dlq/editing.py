@@ -65,7 +65,6 @@ async def edit(queue: Queue, record_id: object, fields: Mapping[str, Any], *, wh
     Raises:
         InvalidRecord: Some field cannot be stored, is unknown or must stay. Also `NoRecord`.
         QueueUnavailable: No answer; it may or may not be edited.
-        QueueFull: The server has no memory left; the letter is as it was.
     """
     letter = await find(queue, record_id)
     if letter is None:
@@ -156,11 +155,8 @@ def _record(letter: DeadLetter) -> Record:
 
 def _plain(record: Record) -> dict[str, Any]:
     """The fields of *record* as `json.loads` would give them."""
-    fields = shown(record)
-    names = {f"{name}_us" for name in fields} & set(record._fields)
     # A time that is none is shown under its raw name, as it is.
-    raw = {name for name in fields if name.endswith("_us")} - names
-    return {name.removesuffix("_us") if name in raw else name: _jsonable(value) for name, value in fields.items()}
+    return {name.removesuffix("_us"): _jsonable(value) for name, value in shown(record).items()}
 
 
 def _jsonable(value: Any) -> Any:

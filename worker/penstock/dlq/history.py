@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from penstock.dlq.letters import DeadLetter
 from penstock.dlq.selection import Selection
 from penstock.wire.entries import ReplayNote, position
 from penstock.wire.ids import format_id, from_us, parse_id
 from penstock.wire.keys import Partition
-from penstock.wire.letters import Note
+from penstock.wire.letters import Envelope, Note
 from penstock.wire.queue import Queue
 
-_PAGE = 500
+_PAGE = 100
+"""Notes read at once; the server looks at as many letters, each in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +71,10 @@ async def _of_partition(queue: Queue, where: Partition) -> AsyncIterator[Replaye
         before = page[-1].id
         # In this order: what is settled by then has its letter already.
         upto = position(await queue.settled_upto(where))
-        letters = await queue.dead_letters_of(where, list({each.record_id for each in page}))
-        for letter in map(DeadLetter.of, letters.values()):
-            if letter.envelope.replayed_as:
-                dead[letter.envelope.replayed_as] = _why(letter.error_kind, letter.reason)
+        envelopes = await queue.envelopes(where, list({each.record_id for each in page}))
+        for envelope in map(Envelope.unpack, envelopes.values()):
+            if envelope.replayed_as:
+                dead[envelope.replayed_as] = _why(envelope.kind, envelope.reason)
         for each in page:
             note = Note.unpack(each.note)
             if each.replayed_as:

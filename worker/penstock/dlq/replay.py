@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Unpack
 
 from penstock.dlq.editing import Change, mended
@@ -11,6 +12,7 @@ from penstock.dlq.letters import UNDECODABLE, DeadLetter, find, selected
 from penstock.dlq.pace import Pace
 from penstock.dlq.selection import Selection, Which
 from penstock.wire.entries import Purge, Replay
+from penstock.wire.errors import QueueFull
 from penstock.wire.keys import Partition
 from penstock.wire.letters import Note
 from penstock.wire.queue import Queue
@@ -53,7 +55,6 @@ async def replay(
     Raises:
         UnknownLane, InvalidRecord: The lane, a time or an id is none, or an edited record cannot be stored.
         QueueUnavailable: No answer; letters up to this one are moved.
-        QueueFull: The server has no memory left; letters up to this one are moved.
     """
     missing: list[str] = []
     letters = chosen(queue, ids, missing, limit, Selection(**which))
@@ -67,7 +68,8 @@ async def replay(
             if not isinstance(reply, Exception) and reply[1]:
                 rings[letter.entry.partition] = reply[1]
         if rings:  # at once: a replay at a low rate takes hours
-            await queue.ring(list(rings.items()))
+            with suppress(QueueFull):  # the workers' sweep finds them a second later
+                await queue.ring(list(rings.items()))
         return [reply if isinstance(reply, Exception) else reply[0] for reply in replies]
 
     return (await _moved(letters, send, Pace(rate)))._replace(missing=tuple(missing))
