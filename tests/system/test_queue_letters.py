@@ -10,7 +10,7 @@ import pytest
 from penstock.wire.entries import APPEND_ENDED, FORGET, Counts, DeadEntry, Entry, StreamChange
 from penstock.wire.frames import Frame
 from penstock.wire.ids import format_id
-from penstock.wire.inquiry import Buried, Inquiry, trace_of
+from penstock.wire.inquiry import Buried, Inquiry, trace_of, trace_of_stream
 from penstock.wire.queue import Queue
 from tests.system.queue_support import WHERE, Sender, letter, meta, owned, settling
 
@@ -130,15 +130,22 @@ async def pushed(queue: Queue, producer_id: str) -> Entry:
     return (await queue.read(WHERE, 10))[-1]
 
 
-async def settle(queue: Queue, dead: str = "", trace: str = "", replayed: Sequence[str] = ()) -> None:
+async def settle(queue: Queue, dead: str = "", traced: str = "", replayed: Sequence[str] = ()) -> None:
     """Settle the whole log: as stored, or its one record as the letter *dead*."""
     lease = await owned(queue)
     letters = [letter(dead)] if dead else []
-    traces = [trace] if trace else []
+    traces = [traced] if traced else []
     entries = await queue.read(WHERE, 10)
     commit = settling(lease, entries, dead=len(letters), letters=letters, traces=traces, replayed=replayed)
     assert await queue.commit(commit)
     await queue.release(lease)
+
+
+def trace(one: Inquiry) -> str:
+    """Of the letter that the record would have."""
+    if one.opened_us:
+        return trace_of_stream(one.opened_us, one.record_id)
+    return trace_of(one.entry_id, one.record_id)
 
 
 async def outcome(queue: Queue, *inquiries: Inquiry) -> list[str]:
@@ -163,7 +170,7 @@ async def test_two_letters_of_one_id_are_both_known(queue: Queue) -> None:
     for number in range(2):
         entry = await pushed(queue, f"p{number}")
         inquiries.append(Inquiry("same", entry.id))
-        await settle(queue, "same", inquiries[-1].trace)
+        await settle(queue, "same", trace(inquiries[-1]))
 
     assert await outcome(queue, *inquiries) == ["same", "same"]
 
@@ -184,7 +191,7 @@ async def test_all_that_a_damaged_entry_held_is_dead_and_what_lay_beside_it_is_n
 async def test_a_replayed_record_is_held_until_its_end_is_known(queue: Queue, end: str) -> None:
     first = await pushed(queue, "p")
     inquiry = Inquiry("same", first.id)
-    await settle(queue, "same", inquiry.trace)
+    await settle(queue, "same", trace(inquiry))
     (entry,) = await queue.dead_letters(WHERE, 10)
     if end == "purged":
         assert await queue.purge(entry)
@@ -192,7 +199,7 @@ async def test_a_replayed_record_is_held_until_its_end_is_known(queue: Queue, en
         await queue.replay(entry, FRAME)
         assert await outcome(queue, inquiry) == ["held"]
         (again,) = await queue.read(WHERE, 10)
-        assert again.trace == inquiry.trace
+        assert again.trace == trace(inquiry)
         await settle(queue, end if end == "same" else "", again.trace, replayed=[again.trace])
 
     assert await outcome(queue, inquiry) == ["same" if end == "same" else "stored"]
@@ -203,7 +210,7 @@ async def test_a_replayed_record_is_held_until_its_end_is_known(queue: Queue, en
 async def test_a_replay_that_an_older_worker_settled_holds_nobody_for_ever(queue: Queue) -> None:
     first = await pushed(queue, "p")
     inquiry = Inquiry("same", first.id)
-    await settle(queue, "same", inquiry.trace)
+    await settle(queue, "same", trace(inquiry))
     (entry,) = await queue.dead_letters(WHERE, 10)
     await queue.replay(entry, FRAME)
 
@@ -232,7 +239,7 @@ async def test_a_stream_that_ended_with_a_gap_is_held_until_it_is_settled(queue:
 
     changes = [StreamChange(stream, FORGET)]
     letters = [letter("stream")]
-    done = settling(lease, [], buffered=-1, dead=1, stored=0, letters=letters, traces=[inquiry.trace], streams=changes)
+    done = settling(lease, [], buffered=-1, dead=1, stored=0, letters=letters, traces=[trace(inquiry)], streams=changes)
     await queue.commit(done)
 
     assert await outcome(queue, inquiry, inquiry._replace(opened_us=2_000)) == ["stream", "stored"]

@@ -35,13 +35,6 @@ class Inquiry(NamedTuple):
     opened_us: int = 0
     """Of a stream: when it was opened. 0 for all else."""
 
-    @property
-    def trace(self) -> str:
-        """Of the letter that the record would have."""
-        if self.opened_us:
-            return trace_of_stream(self.opened_us, self.record_id)
-        return trace_of(self.entry_id, self.record_id)
-
 
 class Buried(NamedTuple):
     """The letter that holds a record."""
@@ -63,12 +56,17 @@ class Answer(NamedTuple):
     a letter that is on its way again."""
 
 
+def _asked(one: Inquiry) -> tuple[str, str]:
+    # The script makes the trace of it: a third less to send and to build.
+    return one.record_id, f"{one.entry_id} {one.opened_us}" if one.opened_us else one.entry_id
+
+
 async def ask(scripts: Scripts, keys: Keys, wanted: Mapping[Partition, Sequence[Inquiry]]) -> dict[Partition, Answer]:
     """See `Queue.settled`."""
     calls = []
     for where, inquiries in wanted.items():
         names = [keys.meta(where), keys.dead(where), keys.dead_index(where), keys.gaps(where)]
-        args = [part for one in inquiries for part in (one.trace, one.entry_id, one.record_id)]
+        args = [part for one in inquiries for part in _asked(one)]
         calls.append(Call("settled", names, args))
     answers = {}
     for where, reply in zip(wanted, await scripts.run_all(calls), strict=True):

@@ -1,7 +1,7 @@
 -- How far a partition is settled, and what became of some of its records. See wire/inquiry.py.
 --
 -- KEYS 1 meta, 2 dead, 3 dead index, 4 gaps
--- ARGV for each inquiry: trace, entry id, record id
+-- ARGV for each inquiry: record id, entry id; of a stream the entry id, a blank and when the stream was opened
 -- Returns {last settled entry id, {number, letter id, envelope, ...} of the dead, {number, ...} of those held back};
 -- inquiries are numbered from 0.
 local done = redis.call('HGET', KEYS[1], 'done') or '0-0'
@@ -19,11 +19,16 @@ end
 
 local dead, held = {}, {}
 local buries = redis.call('EXISTS', KEYS[3]) == 1
-for a = 1, #ARGV, 3 do
-  local trace, entry, id, number = ARGV[a], ARGV[a + 1], ARGV[a + 2], (a - 1) / 3
-  local found = buries and redis.call('HMGET', KEYS[3], trace, entry .. ':', id) or {}
+for a = 1, #ARGV, 2 do
+  local id, entry, number = ARGV[a], ARGV[a + 1], (a - 1) / 2
+  local bar = string.find(entry, ' ', 1, true)
+  local trace = entry
+  if bar then
+    entry, trace = string.sub(entry, 1, bar - 1), 's' .. string.sub(entry, bar + 1)
+  end
+  local found = buries and redis.call('HMGET', KEYS[3], trace .. ':' .. id, entry .. ':', id) or {}
   local at = found[1] or found[2]
-  if string.byte(trace) == 115 and redis.call('SISMEMBER', KEYS[4], id) == 1 then
+  if bar and redis.call('SISMEMBER', KEYS[4], id) == 1 then
     held[#held + 1] = number
   elseif at and string.byte(at) == 62 then
     -- Replayed: '>' and the entry that brings it again. Settled past it, it was by a worker that leaves no traces.
