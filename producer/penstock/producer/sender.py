@@ -18,6 +18,7 @@ from penstock.producer.log import Log
 from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Entry, Placed
 from penstock.producer.settings import ProducerSettings
+from penstock.producer.spool_opening import in_line
 from penstock.producer.syncing import Syncer
 from penstock.producer.trail import Pending
 from penstock.wire.backoff import next_delay_s
@@ -216,9 +217,8 @@ class Sender:
             self.tried.set()
 
     async def _open_spool(self, spool: Spool) -> None:
-        """Have it cut for the number of partitions, before anything newer is sorted by it."""
         async with spool.turn:
-            for where, records in (await spool.cut(self._log.partitions)).items():
+            for where, records in (await in_line(self._log, spool, self._settings.backlog_records)).items():
                 self.lines.of(where).spooled = records
             self.opened.set()
 

@@ -46,13 +46,17 @@ class Watch(NamedTuple):
 class Shelf:
     """One open file, and what is known of it without looking."""
 
-    __slots__ = ("after", "done", "file", "keys", "records", "size", "watched")
+    __slots__ = ("after", "done", "file", "keys", "partitions", "records", "size", "uncut_after", "watched")
 
     def __init__(self, file: SpoolFile) -> None:
         self.file = file
         self.records, self.size = file.totals()
         self.after: dict[Partition, int] = {}
         """The last run of each partition that the queue has, perhaps not removed yet."""
+        self.partitions = 0
+        """How many it is cut for; 0 for not."""
+        self.uncut_after = 0
+        """What the queue has of what is not cut."""
         self.done: list[tuple[int, Partition]] = []
         """Runs to be removed."""
         self.watched: dict[tuple[int, int], list[Watch]] = {}
@@ -118,23 +122,43 @@ class Spool:
         for file in self._folder.take_left():
             self._shelves.append(Shelf(file))
 
-    async def cut(self, partitions: int) -> Counter[Partition]:
-        """Have everything cut for that many partitions; returns how many records of each there are.
-
-        To be called in one's `turn`.
-
-        Raises:
-            SpoolFailed: Not everything is cut yet.
-        """
+    async def cut(self, partitions: int) -> None:
+        """Have everything cut for that many partitions, unless the disk does not take it. In one's `turn`."""
         for shelf in list(self._shelves):
             try:
                 while await self._apart(partial(shelf.file.cut, partitions)):
                     pass
-                shelf.records, shelf.size = await self._apart(shelf.file.totals)
-                shelf.note_cut(partitions)
+                await self._note_cut(shelf, partitions)
             except SpoolDamaged as exc:
                 await self._set_aside(shelf, exc)
+            except SpoolFailed as exc:
+                self._complain("disk", str(exc))
+                shelf.note_cut(partitions)
+
+    async def uncut(self, partitions: int) -> list[tuple[Run, Place]]:
+        """What could not be cut and is to be sent next, before anything else. Empty when all is cut.
+
+        Raises:
+            SpoolFailed: It cannot be read now.
+        """
+        for shelf in [shelf for shelf in self._shelves if shelf.partitions != partitions]:
+            try:
+                runs = await self._apart(partial(shelf.file.uncut, partitions, shelf.uncut_after))
+                if runs:
+                    return [(run, Place(shelf, run.seq, run.records, run.size)) for run in runs]
+                await self._note_cut(shelf, partitions)
+            except SpoolDamaged as exc:
+                await self._set_aside(shelf, exc)
+        return []
+
+    async def _note_cut(self, shelf: Shelf, partitions: int) -> None:
+        shelf.note_cut(partitions)
+        shelf.records, shelf.size = await self._apart(partial(shelf.file.totals, partitions))
+        shelf.partitions = partitions
         self._sum_up()
+
+    def waiting(self) -> Counter[Partition]:
+        """How many records of each partition wait, once everything is cut."""
         return sum((shelf.records for shelf in self._shelves), Counter())
 
     def _sum_up(self) -> None:
@@ -170,6 +194,7 @@ class Spool:
                 self._own = await self._apart(lambda: Shelf(self._folder.make()))
                 self._shelves.append(self._own)
             shelf = self._own
+            shelf.partitions = shelf.partitions or partitions
             seqs = await self._apart(partial(shelf.file.put, drafts, partitions))
         except SpoolDamaged as exc:
             if self._own is not None:
@@ -237,7 +262,7 @@ class Spool:
                 raise
             for where, run in runs.items():
                 found[where] = run, Place(shelf, run.seq, run.records, run.size)
-            if not shelf.records.total() and not shelf.done:
+            if not shelf.records.total():
                 await self._remove(shelf)
         return found
 
@@ -255,7 +280,18 @@ class Spool:
         self._passed += records
         shelf.after[where] = max(seq, shelf.after.get(where, 0))
         shelf.done.append((seq, where))
-        for index, ref, opened_us in shelf.watched.pop((seq, where.number), ()):
+        self._settle(where, place, places)
+
+    def confirmed_uncut(self, found: Sequence[tuple[Run, Place]], places: Sequence[Sequence[Placed]]) -> None:
+        """Note that the queue has what `uncut` gave. It stays in the file until that is removed."""
+        for (run, place), there in zip(found, places, strict=True):
+            self._passed += run.records
+            place.shelf.uncut_after = run.seq
+            self._settle(run.push.partition, place, there)
+
+    def _settle(self, where: Partition, place: Place, places: Sequence[Placed]) -> None:
+        """Tell those who wait for the records of a run where they are."""
+        for index, ref, opened_us in place.shelf.watched.pop((place.seq, where.number), ()):
             entry = ref()
             if entry is not None and entry.fate is None:
                 entry.settle(places[index]._replace(opened_us=opened_us))
@@ -276,7 +312,7 @@ class Spool:
                 await self._apart(partial(_removed_and_read, shelf, {}))
             except SpoolFailed as exc:
                 self._complain("disk", str(exc))
-            if not shelf.records.total() and not shelf.done:
+            if not shelf.records.total():
                 await self._remove(shelf)
                 continue
             for entry in shelf.entries():
@@ -357,5 +393,5 @@ def _removed_and_read(shelf: Shelf, wanted: Mapping[Partition, int]) -> dict[Par
             pass
         else:
             del shelf.done[: len(done)]
-    runs = {where: shelf.file.next(where, after) for where, after in wanted.items()}
+    runs = {where: shelf.file.next(where, after, shelf.partitions) for where, after in wanted.items()}
     return {where: run for where, run in runs.items() if run is not None}

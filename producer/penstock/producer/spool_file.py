@@ -166,16 +166,14 @@ class SpoolFile:
 
     # -- out ------------------------------------------------------------------------------------
 
-    def next(self, where: Partition, after: int) -> Run | None:
-        """The first run of a partition behind place *after*. Raises `SpoolFailed`."""
+    def next(self, where: Partition, after: int, partitions: int) -> Run | None:
+        """The first run of a partition, one of so many, behind place *after*. Raises `SpoolFailed`."""
         with _translated(self.path):
-            row = self._connection.execute(_SQL["next_run"], (*where, after)).fetchone()
+            row = self._connection.execute(_SQL["next_run"], (*where, after, partitions)).fetchone()
             if row is None:
                 return None
             seq, producer_id, number, records, size, level, body = row
-            packed = _unpacked(body)[1::2]
-            marks = marks_of(packed) if where.lane == "state" else ()
-            return Run(seq, Push(where, producer_id, number, frames_of(packed), marks), records, size, level)
+            return Run(seq, _push(where, producer_id, number, _unpacked(body)), records, size, level)
 
     def remove(self, places: Iterable[tuple[int, Partition]]) -> None:
         """Forget runs that the queue has. Brought back by a crash, they are known by their numbers.
@@ -195,7 +193,7 @@ class SpoolFile:
             SpoolFailed: Nothing was changed.
         """
         with _translated(self.path):
-            found = self._connection.execute(_SQL["uncut_seqs"], (partitions, _CUT_RUNS)).fetchall()
+            found = self._connection.execute(_SQL["uncut_seqs"], (partitions, 0, _CUT_RUNS)).fetchall()
             if not found:
                 return False
             with self._transaction():
@@ -207,26 +205,50 @@ class SpoolFile:
                     self._cut(seq, partitions)
             return True
 
+    def uncut(self, partitions: int, after: int) -> list[Run]:
+        """What is next behind place *after* and not cut, as what `cut` would make of it; nothing is changed.
+
+        For a disk that takes nothing. Raises `SpoolFailed`.
+        """
+        with _translated(self.path):
+            found = self._connection.execute(_SQL["uncut_seqs"], (partitions, after, 1)).fetchall()
+            return [run for seq, _ in found for run, _ in self._parts(seq, partitions)[1]]
+
     def _cut(self, seq: int, partitions: int) -> None:
+        at_us, cut = self._parts(seq, partitions)
+        # First, so that the pages which this frees take what comes instead: the disk may be full.
+        self._connection.execute(_SQL["delete_seq"], (seq,))
+        for (_, push, records, size, level), items in cut:
+            lane, part = push.partition
+            known = (push.producer_id, push.number, records, size, level, at_us, msgpack.packb(items))
+            self._connection.execute(_SQL["insert_run"], (seq, part, partitions, lane, *known))
+
+    def _parts(self, seq: int, partitions: int) -> tuple[int, list[tuple[Run, list[Any]]]]:
+        """When a place was filled, and the runs that it is cut into, each with its keys and records."""
         rows = self._connection.execute(_SQL["runs_of_seq"], (seq,)).fetchall()
+        _, lane, at_us, level, _ = rows[0]
         parts = defaultdict[int, list[Any]](list)
         for row in rows:
             items = _unpacked(row[-1])
             for key, packed in zip(items[::2], items[1::2], strict=True):
                 parts[partition_of(key, partitions)] += (key, packed)
-        # First, so that the pages which this frees take what comes instead: the disk may be full.
-        self._connection.execute(_SQL["delete_seq"], (seq,))
-        _, lane, at_us, level, _ = rows[0]
+        # With the number of partitions in it: in another one, a number would not mean the same records.
+        producer_id = f"{self._id}/{partitions}"
+        cut = []
         for part, items in parts.items():
-            body = msgpack.packb(items)
-            # With the number of partitions in it: in another one, a number would not mean the same records.
-            known = (f"{self._id}/{partitions}", seq, len(items) // 2, len(body), level, at_us, body)
-            self._connection.execute(_SQL["insert_run"], (seq, part, partitions, lane, *known))
+            push = _push(Partition(lane, part), producer_id, seq, items)
+            cut.append((Run(seq, push, len(items) // 2, sum(map(len, items)), level), items))
+        return at_us, cut
 
-    def totals(self) -> tuple[Counter[Partition], int]:
-        """How many records of each partition there are, and the bytes of all. Raises `SpoolFailed`."""
+    def totals(self, partitions: int | None = None) -> tuple[Counter[Partition], int]:
+        """How many records of each partition there are, and the bytes of all; or of what is cut for so many partitions.
+
+        Raises:
+            SpoolFailed: They cannot be read now.
+        """
+        query = (_SQL["totals"],) if partitions is None else (_SQL["totals_cut"], (partitions,))
         with _translated(self.path):
-            rows = self._connection.execute(_SQL["totals"]).fetchall()
+            rows = self._connection.execute(*query).fetchall()
         counts = Counter({Partition(lane, part): records for lane, part, records, _ in rows})
         return counts, sum(row[3] for row in rows)
 
@@ -304,10 +326,19 @@ def _remove(path: Path) -> None:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
+def _push(where: Partition, producer_id: str, number: int, items: list[Any]) -> Push:
+    packed = items[1::2]
+    marks = marks_of(packed) if where.lane == "state" else ()
+    return Push(where, producer_id, number, frames_of(packed), marks)
+
+
 def _unpacked(body: bytes) -> list[Any]:
-    items = msgpack.unpackb(body)
+    try:
+        items = msgpack.unpackb(body)
+    except (ValueError, msgpack.UnpackException) as exc:
+        raise SpoolDamaged(f"a run is no MessagePack: {exc}") from exc
     if not isinstance(items, list) or len(items) % 2 or not all(type(each) is bytes for each in items[1::2]):
-        raise ValueError("no list of keys and records")
+        raise SpoolDamaged("a run holds something other than keys and records")
     return items
 
 
@@ -316,7 +347,9 @@ def _translated(path: Path) -> Iterator[None]:
     """Turn what SQLite and the disk say into our errors, keeping the cause."""
     try:
         yield
+    except sqlite3.ProgrammingError:  # a bug of ours must not condemn the file
+        raise
     except (sqlite3.OperationalError, OSError) as exc:  # full, no rights, I/O, locked
         raise SpoolFailed(f"the spool {path} cannot be used: {exc}") from exc
-    except (sqlite3.DatabaseError, FrameError, ValueError, msgpack.UnpackException) as exc:
+    except (sqlite3.DatabaseError, FrameError) as exc:
         raise SpoolDamaged(f"the spool {path} is damaged: {exc}") from exc

@@ -31,15 +31,15 @@ INSERT INTO runs (seq, part, parts, lane, producer, number, records, bytes, leve
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: next_run
-SELECT seq, producer, number, records, bytes, level, body FROM runs WHERE lane = ? AND part = ? AND seq > ?
+SELECT seq, producer, number, records, bytes, level, body FROM runs WHERE lane = ? AND part = ? AND seq > ? AND parts = ?
 ORDER BY seq LIMIT 1;
 
 -- name: delete_run
 DELETE FROM runs WHERE seq = ? AND part = ?;
 
 -- name: uncut_seqs
--- What is not cut for this number of partitions, each with the bytes it holds.
-SELECT seq, sum(bytes) FROM runs WHERE parts <> ? GROUP BY seq ORDER BY seq LIMIT ?;
+-- What is not cut for this number of partitions, behind a place; each with the bytes it holds.
+SELECT seq, sum(bytes) FROM runs WHERE parts <> ? AND seq > ? GROUP BY seq ORDER BY seq LIMIT ?;
 
 -- name: runs_of_seq
 SELECT part, lane, at_us, level, body FROM runs WHERE seq = ? ORDER BY part;
@@ -49,6 +49,9 @@ DELETE FROM runs WHERE seq = ?;
 
 -- name: totals
 SELECT lane, part, sum(records), sum(bytes) FROM runs GROUP BY lane, part;
+
+-- name: totals_cut
+SELECT lane, part, sum(records), sum(bytes) FROM runs WHERE parts = ? GROUP BY lane, part;
 
 -- name: summary
 SELECT coalesce(sum(records), 0), coalesce(sum(bytes), 0), min(at_us) FROM runs;
