@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from penstock.dlq import purge, replay
-from penstock.producer import DeadLettered, NotStored, Producer, ProducerSettings
+from penstock.producer import BlockingProducer, DeadLettered, NotStored, Producer, ProducerSettings
 from penstock.producer.errors import NotQueued
 from penstock.producer.receipt import Placed, Receipt
+from penstock.query import Reader
 from penstock.stores.errors import StoreRejected
 from penstock.wire.entries import Entry
 from penstock.wire.keys import Partition, partition_of
@@ -247,6 +248,27 @@ async def test_a_flush_asks_for_a_bounded_number_of_streams(producer: Producer) 
             pass
 
     assert len(producer._buffer.ended) == 4_096
+
+
+# -- readers ------------------------------------------------------------------------------------
+
+
+async def test_a_reader_waits_for_receipts_of_both_producers(
+    queue: Queue, producer: Producer, store: ListStore, redis_url: str, namespace: str
+) -> None:
+    with BlockingProducer(redis_url, namespace=namespace) as blocking:
+        receipts = [say(producer, "one"), blocking.message(session_id="s", role="user", content="two")]
+        reader = Reader.open(sql="memory://")
+        with pytest.raises(NotStored):
+            await reader.after(*receipts, timeout=AT_ONCE)
+        with pytest.raises(NotStored):
+            await reader.after(receipts[1], timeout=AT_ONCE)
+        waiting = asyncio.create_task(reader.after(*receipts, timeout=SOON))
+
+        await drain_all(queue, store)
+
+        assert await waiting is reader
+    assert {message.content for message in store.messages()} == {"one", "two"}
 
 
 # -- what a wait tells when it ends -------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from penstock.wire.errors import FrameTooNew
 from penstock.wire.ids import new_id
 from penstock.wire.records import StreamChunk
-from penstock.worker.merge import base_chunk, chunks_in, fold, to_message
+from penstock.worker.merge import base_chunk, chunks_in, fold, severed, to_message
 
 STREAM = new_id()
 
@@ -45,6 +45,24 @@ def test_a_missing_chunk_is_a_gap_until_it_comes(texts: list[str], data: st.Data
     assert fold(pieces).has_gap
     assert not fold(pieces).is_complete
     assert fold([*pieces, missing]).text == "".join(texts)
+
+
+@given(st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=12), st.data())
+def test_what_lies_behind_gaps_comes_apart_and_together_again(texts: list[str], data: st.DataObject) -> None:
+    pieces = whole_stream(texts)
+    lost = [pieces[at] for at in data.draw(st.sets(st.integers(0, len(pieces) - 1)))]
+    arrived = [piece for piece in pieces if piece not in lost]
+    arrived += data.draw(st.lists(st.sampled_from(arrived), max_size=4)) if arrived else []
+    if not arrived:
+        return
+    folded, behind = fold(arrived), severed(data.draw(st.permutations(arrived)))
+
+    assert bool(behind) is folded.has_gap
+    assert folded.whole + "".join(piece.chunk.text for piece in behind) == folded.text
+    before = [piece for piece in arrived if piece.seq + piece.chunks <= folded.reached]
+    assert sum(piece.records for piece in behind) == len(arrived) - len(before)
+    together = fold([*before, *lost, *(piece.chunk for piece in behind)])
+    assert (together.text, together.end, together.has_gap) == ("".join(texts), "complete", False)
 
 
 def test_more_chunks_are_newer_and_an_end_is_newer_than_none() -> None:
