@@ -15,6 +15,8 @@ from penstock.stores.postgres.periods import Span
 from tests.conformance.deletion_contract import DeletionConformance
 from tests.conformance.postgres_server import Postgres, Schema
 from tests.conformance.questions_asked import asked
+from tests.conformance.rehearsal_contract import RehearsalConformance
+from tests.conformance.replay_contract import ReplayConformance
 from tests.conformance.search_contract import SearchConformance
 from tests.conformance.sql_contract import SqlStoreConformance
 from tests.conformance.sql_records import START_US, Backend
@@ -24,7 +26,13 @@ from tests.conformance.upkeep_contract import UpkeepConformance
 
 
 class TestPostgresLevel2(
-    SearchConformance, UpkeepConformance, StateConformance, DeletionConformance, SqlStoreConformance
+    SearchConformance,
+    UpkeepConformance,
+    StateConformance,
+    DeletionConformance,
+    RehearsalConformance,
+    ReplayConformance,
+    SqlStoreConformance,
 ):
     """Records have ids of callers' own keys here, which lie in the default partition."""
 

@@ -26,6 +26,7 @@ from penstock.wire.entries import (
     PARK,
     Commit,
     Counts,
+    DeadEntry,
     Holder,
     Lease,
     Letter,
@@ -74,10 +75,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.open: dict[bytes, list[bytes]] = {}
         self.gaps: set[bytes] = set()
         self.stuck: set[bytes] = set()
-        self.buried: list[Inquiry] = []
-        """Of each letter, what its receipt asks."""
+        self.buried: list[Inquiry | None] = []
+        """Of each letter, what its receipt asks; None of one from elsewhere."""
         self.replayed: dict[str, Inquiry] = {}
         """Of each replayed letter in the log."""
+        self.imported: set[str] = set()
+        """Ids of the letters from elsewhere that are here."""
         self.markers: dict[str, tuple[int, bool]] = {}
         """For each key the stamp of its last write, and whether it is held."""
         self.claimer = Sender(self.queue, producer_id="claims", cap=CAP)
@@ -321,13 +324,36 @@ class QueueMachine(RuleBasedStateMachine):
         at = data.draw(st.integers(0, len(self.letters) - 1))
         entry = self.run(self.queue.dead_letters(WHERE, 100))[at]
         records, inquiry = self.letters.pop(at), self.buried.pop(at)
+        self.imported.discard(entry.letter.record_id)
         if not again:
             assert self.run(self.queue.purge(entry))
             self.purged += records
             return
         assert self.run(self.queue.replay(entry, Frame(b"again", records))) == (True, self.ring())
         self.log.append((self.run(self.queue.read(WHERE, 100))[-1].id, records))
-        self.replayed[self.log[-1][0]] = inquiry
+        if inquiry is not None:
+            self.replayed[self.log[-1][0]] = inquiry
+
+    @precondition(lambda self: self.letters)
+    @rule(data=st.data())
+    def edit_a_letter(self, data: st.DataObject) -> None:
+        at = data.draw(st.integers(0, len(self.letters) - 1))
+        entry = self.run(self.queue.dead_letters(WHERE, 100))[at]
+        assert self.run(self.queue.put_edited(entry, b"edited", entry.letter.envelope))
+        assert self.run(self.queue.put_edited(entry, b"again", entry.letter.envelope)) is None
+        self.letters.append(self.letters.pop(at))
+        self.buried.append(self.buried.pop(at))
+
+    @rule(number=st.integers(1, 3))
+    def import_a_letter(self, number: int) -> None:
+        entry = DeadEntry(WHERE, f"1-{number}", Letter(f"from elsewhere {number}", number, b"r", b"\x80"))
+        is_new = entry.letter.record_id not in self.imported
+        assert self.run(self.queue.take_in([entry])) == [is_new]
+        if is_new:
+            self.imported.add(entry.letter.record_id)
+            self.accepted += number
+            self.letters.append(number)
+            self.buried.append(None)
 
     # -- what always holds ----------------------------------------------------------------------
 
@@ -338,11 +364,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def receipts_learn_what_is_dead_and_what_is_on_its_way_again(self) -> None:
-        asked = [*self.buried, *self.replayed.values(), Inquiry("r", "1-0")]
+        buried = [each for each in self.buried if each is not None]
+        asked = [*buried, *self.replayed.values(), Inquiry("r", "1-0")]
         answer = self.run(self.queue.settled({WHERE: asked}))[WHERE]
         assert answer.upto == self.done
-        assert set(answer.buried) == set(range(len(self.buried)))
-        assert answer.held == set(range(len(self.buried), len(asked) - 1))
+        assert set(answer.buried) == set(range(len(buried)))
+        assert answer.held == set(range(len(buried), len(asked) - 1))
 
     @invariant()
     def the_counts_are_the_models_and_add_up(self) -> None:
