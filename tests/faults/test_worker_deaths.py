@@ -121,3 +121,18 @@ async def test_a_worker_killed_in_the_middle_of_streams_keeps_each_whole(system:
     assert system.contents() == {session: [text] for session, text in expected.items()}
     counts = await system.drained()
     assert (counts.stored, counts.dead, counts.open_streams, counts.balanced) == (counts.accepted, 0, 0, True)
+
+
+async def test_a_killed_worker_leaves_nothing_that_others_look_at_for_ever(system: System) -> None:
+    """arq keeps what it began at the head of its queue until the job's time is over: half an hour."""
+    system.start_worker(die_at=["before-store"])
+    await system.workers_alive(1)
+    async with system.producer() as producer:
+        receipt = producer.message(session_id="s", role="user", content="hello")
+        assert await ended(system.workers[0]) == -signal.SIGKILL
+        with system.server.client() as client:
+            (left,) = (job for job in client.zrange(f"{system.namespace}:arq", 0, -1) if b":drain:" in job)
+            system.start_worker()
+            await receipt.stored(timeout=20)
+
+            assert left not in client.zrange(f"{system.namespace}:arq", 0, -1)

@@ -240,6 +240,7 @@ class Foreman:
 
     async def _sweep(self) -> None:
         for partition, generation in await forgotten(self._require(), self._is_queued):
+            await self._strike_out(partition, generation - 1)
             await self._enqueue(partition, generation)
 
     async def _upkeep(self, _ctx: dict[Any, Any]) -> None:
@@ -262,6 +263,14 @@ class Foreman:
         # A full server has no room for a job: `FullServerDrains` does without, and later the sweep rings again.
         with contextlib.suppress(OutOfMemoryError):
             await self._arq.enqueue_job("drain", *partition, _job_id=self._job_id(partition, generation))
+
+    async def _strike_out(self, partition: Partition, generation: int) -> None:
+        """Take a job from arq's queue: one that a killed worker began stays at its head until its time is over.
+
+        Each worker asks for it at each look: 24 of them cost 13 % of a core, for half an hour.
+        """
+        if self._arq is not None:
+            await self._arq.zrem(self._keys.jobs(), self._job_id(partition, generation))
 
     async def _is_queued(self, partition: Partition, generation: int) -> bool:
         if self._arq is None:
