@@ -10,6 +10,7 @@ import pytest
 
 from penstock.dlq import purge, replay
 from penstock.producer import BlockingProducer, DeadLettered, NotStored, Producer, ProducerSettings
+from penstock.producer.blocking import BlockingReceipt
 from penstock.producer.errors import NotQueued
 from penstock.producer.receipt import Placed, Receipt
 from penstock.query import Reader
@@ -257,12 +258,13 @@ async def test_a_reader_waits_for_receipts_of_both_producers(
     queue: Queue, producer: Producer, store: ListStore, redis_url: str, namespace: str
 ) -> None:
     with BlockingProducer(redis_url, namespace=namespace) as blocking:
-        receipts = [say(producer, "one"), blocking.message(session_id="s", role="user", content="two")]
+        late = blocking.message(session_id="s", role="user", content="two")
+        receipts: list[Receipt | BlockingReceipt] = [say(producer, "one"), late]
         reader = Reader.open(sql="memory://")
         with pytest.raises(NotStored):
             await reader.after(*receipts, timeout=AT_ONCE)
         with pytest.raises(NotStored):
-            await reader.after(receipts[1], timeout=AT_ONCE)
+            await reader.after(late, timeout=AT_ONCE)
         waiting = asyncio.create_task(reader.after(*receipts, timeout=SOON))
 
         await drain_all(queue, store)
