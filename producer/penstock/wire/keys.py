@@ -99,7 +99,7 @@ class Keys:
         return self._of(partition, "dead")
 
     def dead_index(self, partition: Partition) -> str:
-        """Hash: record id and trace to the entry id of the dead letter; of a replayed one its trace to `>` and where."""
+        """Hash: record id and trace to the dead letter's entry id; of a replayed one its trace to `>` and where."""
         return self._of(partition, "deadix")
 
     def imported(self, partition: Partition) -> str:
