@@ -1,0 +1,110 @@
+"""arq's worker bears what the line to the queue server does, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from arq.connections import ArqRedis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, WatchError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from penstock.worker import steady as module
+from penstock.worker.steady import Patience, steady
+
+LINE_ERRORS = (RedisConnectionError("reset"), RedisTimeoutError("silent"), WatchError("watching"), OSError("no route"))
+
+
+class ArqWorker:
+    """As much of arq's worker as is changed. Every call raises `error`, if there is one."""
+
+    def __init__(self, port: int) -> None:
+        self.pool = ArqRedis(port=port, retry=Patience())
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.ctx: dict[Any, Any] = {}
+        self.error: Exception | None = None
+        self.given_back = 0
+        self.ended = False
+
+    async def _do(self, *_: object) -> None:
+        if self.error is not None:
+            raise self.error
+
+    heart_beat = start_jobs = _poll_iteration = close = _do
+
+    def _release_sem_dec_counter_on_complete(self) -> None:
+        self.given_back += 1
+
+    async def on_shutdown(self, _ctx: object) -> None:
+        self.ended = True
+
+
+@pytest.fixture
+async def worker(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ArqWorker]:
+    """Steady, on a line that says nothing."""
+    monkeypatch.setattr(module, "_PAUSE_S", 0)
+    monkeypatch.setattr(module, "_SILENCE_S", 0.05)
+
+    async def say_nothing(requests: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
+        await requests.read()
+        answers.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        worker = ArqWorker(silent.sockets[0].getsockname()[1])
+        await steady(worker)
+        yield worker
+        await worker.pool.aclose()
+
+
+@pytest.mark.parametrize("error", LINE_ERRORS, ids=lambda error: type(error).__name__)
+async def test_a_look_for_jobs_outlives_every_error_of_the_line(worker: ArqWorker, error: Exception) -> None:
+    worker.error = error
+
+    await worker._poll_iteration()
+
+
+async def test_a_look_for_jobs_hides_no_mistake(worker: ArqWorker) -> None:
+    worker.error = ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        await worker._poll_iteration()
+
+
+async def test_a_job_that_could_not_be_started_is_counted_no_more(worker: ArqWorker) -> None:
+    worker.error = WatchError("watching")
+
+    with pytest.raises(WatchError):
+        await worker.start_jobs([b"job"])
+
+    assert worker.given_back == 1
+
+
+async def test_a_heart_beats_on_a_full_server(worker: ArqWorker) -> None:
+    worker.error = OutOfMemoryError("full")
+
+    await worker.heart_beat()
+
+
+async def test_an_end_without_the_queue_server_closes_what_is_open(worker: ArqWorker) -> None:
+    async def fail() -> None:
+        raise RedisConnectionError("gone")
+
+    worker.tasks = {"job": asyncio.create_task(fail())}
+    worker.error = RedisConnectionError("gone")
+
+    await worker.close()
+
+    assert worker.ended
+
+
+async def test_a_line_that_says_nothing_is_given_up_once_patience_is_over(worker: ArqWorker) -> None:
+    patience = worker.pool.get_retry()
+    assert isinstance(patience, Patience)
+    patience.over = True
+
+    async with asyncio.timeout(5):
+        with pytest.raises(RedisTimeoutError):
+            await worker.pool.get("key")
