@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from penstock.embedded import EmbeddedQueue
+from penstock.embedded import EmbeddedQueue, free_port
 from penstock.producer import BlockingProducer, NotQueued, Producer, ProducerSettings, Receipt
 from penstock.wire.durability import Confirmer
 from penstock.wire.entries import Confirmed, Push
-from penstock.wire.errors import ConfigMismatch, PushLost
+from penstock.wire.errors import ConfigMismatch, PushLost, QueueUnavailable
 from penstock.wire.frames import Frame
 from penstock.wire.levels import FSYNC, REPLICATED
 from penstock.wire.queue import Queue
@@ -265,6 +265,69 @@ async def test_a_single_call_that_cannot_be_synced_waits_and_says_why(own_server
 
     assert [line["event"] for line in said][:1] == ["not durable yet; records wait"]
     assert producer.dropped == {"closed": 1}
+
+
+async def test_a_claim_is_told_when_it_is_durable(own_server: Queue) -> None:
+    await own_server.client.config_set("appendfsync", "always")
+    async with Producer(settings=settings_of(own_server.scripts.url, durability="fast")) as producer:
+        synced = producer.at("fsync")
+        assert await synced.set_if_absent(key="first", value=1)
+        await own_server.client.config_set("appendfsync", "no")
+        with pytest.raises(QueueUnavailable, match="may or may not have been set"):
+            await synced.set_if_absent(key="second", value=1, timeout=0.3)
+        assert not await synced.set_if_absent(key="first", value=2)
+        assert await producer.set_if_absent(key="third", value=1)
+
+
+# -- with a spool --------------------------------------------------------------------------------
+
+
+async def test_what_is_not_confirmed_waits_in_the_spool_and_is_not_doubled(tmp_path: Path) -> None:
+    with capture_logs(), EmbeddedQueue(tmp_path / "queue", appendfsync="always") as server:
+        settings = settings_of(server.url, spool_dir=str(tmp_path / "spool"), close_timeout_s=0.2)
+        async with Queue(server.url) as queue:
+            async with Producer(settings=settings) as producer:
+                await queue.client.config_set("appendfsync", "no")
+                late = send(producer, 0, 10)
+                await has_accepted(queue, 50)
+            assert all(isinstance(receipt.fate, NotQueued) for receipt in late)
+            await queue.client.config_set("appendfsync", "always")
+            async with Producer(settings=settings) as producer:
+                send(producer, 10, 12)
+                await producer.flush(timeout=SOON)
+
+            assert {session: await contents(queue, session) for session in SESSIONS} == {
+                session: [str(number) for number in range(12)] for session in SESSIONS
+            }
+            assert await accepted(queue) == 60
+    assert not list((tmp_path / "spool").glob("*.spool*"))
+
+
+async def test_a_power_cut_while_a_spool_is_sent_loses_and_reorders_nothing(tmp_path: Path) -> None:
+    """The spool gives a run up only when it is on the server's disk."""
+    server = EmbeddedQueue(tmp_path / "queue", free_port())
+    settings = settings_of(server.url, spool_dir=str(tmp_path / "spool"), spool_after_ms=20, retry_base_ms=5)
+    with capture_logs() as said:
+        async with Producer(settings=settings) as producer:
+            for start in range(0, 60, 20):  # several runs a partition
+                send(producer, start, start + 20)
+                while producer._buffer.records:
+                    await asyncio.sleep(0.01)
+            with server:
+                safe = log_file(server).stat().st_size
+                async with Queue(server.url) as queue:
+                    await has_accepted(queue, 300)
+                    assert producer._outbox.sender.lines.unsent() == 300
+                    await queue.client.config_set("appendfsync", "no")
+                    await asyncio.to_thread(cut_power, server, safe)
+                    send(producer, 60, 70)
+                    await producer.flush(timeout=SOON)
+                    found = {session: await contents(queue, session) for session in SESSIONS}
+                    total = await accepted(queue)
+
+    assert found == {session: [str(number) for number in range(70)] for session in SESSIONS}
+    assert total == 350
+    assert sum(line["records"] for line in said if line["event"].startswith("queue server lost records")) == 300
 
 
 # -- replicated ----------------------------------------------------------------------------------

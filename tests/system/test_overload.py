@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from penstock.producer import BlockingProducer, BufferFull, NotQueued, Producer, ProducerSettings
 from penstock.producer.guard import Guard
+from penstock.testing.system import System
 from penstock.wire.entries import Push
 from penstock.wire.errors import ConfigMismatch, QueueFull
 from penstock.wire.frames import Frame
@@ -198,3 +201,24 @@ async def test_a_hot_session_leaves_room_for_the_others_and_loses_nothing(own_se
     assert 60 <= sent < 100
     assert worker.contents(hot) == [str(number) for number in range(sent)]
     assert len(worker.contents(cold)) == 5
+
+
+async def test_a_backlog_of_one_partition_holds_up_no_other(tmp_path: Path) -> None:
+    """100,000 records of one session wait when the worker starts; the next of another is stored within a second."""
+    with System.alone(tmp_path, appendfsync="everysec") as system:
+        cold = next(f"s{n}" for n in range(100) if partition_of(f"s{n}", 8) != partition_of("hot", 8))
+        async with system.producer() as producer:
+            for _ in range(50):
+                for _ in range(2_000):
+                    producer.message(session_id="hot", role="user", content="x")
+                await producer.flush(timeout=SOON)
+            system.start_worker()
+            await system.workers_alive(1)
+            waits = []
+            while (counts := await system.counts()).pending:
+                before = time.monotonic()
+                await producer.message(session_id=cold, role="user", content="y").stored(timeout=SOON)
+                waits.append(time.monotonic() - before)
+
+    assert counts.stored == 100_000 + len(waits)
+    assert max(waits) < 1.5, waits

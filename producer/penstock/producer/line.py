@@ -127,6 +127,10 @@ class Line:
             return not self.trail.is_full
         return bool(self.waiting)
 
+    def may_send(self, batch: Batch) -> bool:
+        """Whether *batch* may follow what is not durable yet."""
+        return self.trail.admits(batch.push) or batch in self.trail.lost
+
     @property
     def needs_spool(self) -> bool:
         """Whether what is to be sent next lies in the spool alone."""

@@ -258,12 +258,14 @@ class Sender:
             await self._fetch(self._spool)
         now = self._now_s()
         lines = [line for line in self.lines if line.due_s() <= now and not line.needs_spool]
-        if not lines:
+        heads = [(line, line.next_batch(self.producer_id)) for line in lines]
+        # A batch that was just cut may have to wait; then its line is not due any more.
+        heads = [(line, batch) for line, batch in heads if line.may_send(batch)]
+        if not heads:
             return False
-        batches = [line.next_batch(self.producer_id) for line in lines]
-        replies = await self._push(lines, batches)
+        replies = await self._push(heads)
         rings = []
-        for line, batch, reply in zip(lines, batches, replies, strict=True):
+        for (line, batch), reply in zip(heads, replies, strict=True):
             if isinstance(reply, PushLost):
                 self._note_lost(line, reply.upto)
             elif isinstance(reply, Exception):
@@ -281,14 +283,14 @@ class Sender:
                 raise reply
         return True
 
-    async def _push(self, lines: Sequence[Line], batches: Sequence[Batch]) -> list[Pushed | Exception]:
-        for line in lines:
+    async def _push(self, heads: Sequence[tuple[Line, Batch]]) -> list[Pushed | Exception]:
+        for line, _ in heads:
             line.sending = True
         try:
-            pushes = [line.trail.after(batch.push) for line, batch in zip(lines, batches, strict=True)]
+            pushes = [line.trail.after(batch.push) for line, batch in heads]
             return await self._log.push(pushes, self._settings.backlog_records)
         finally:
-            for line in lines:
+            for line, _ in heads:
                 line.sending = False
 
     async def _fetch(self, spool: Spool) -> None:
