@@ -181,7 +181,7 @@ class Spiller:
                 self._buffer.release(len(portion.entries), sum(entry.size for entry in portion.entries), where)
                 if portion.line is not None:
                     portion.line.spooled += len(portion.entries)
-                    for _ in portion.entries:
+                    for _ in range(len(portion.entries)):
                         portion.line.waiting.popleft()
             else:
                 self._leave_batch(portion.line, portion.batch, place)
@@ -199,7 +199,10 @@ class Spiller:
         self._spool.watch(line.partition, place, batch.entries)
         self._buffer.release(len(batch.entries), batch.size, line.partition)
         batch.entries, batch.size = (), 0
-        if line.batch is batch and not line.sending:
+        if batch in line.trail:
+            # Else it would be taken out again, and count twice: for what lies behind it, too.
+            self._spool.passed(line.partition, place)
+        elif not line.sending:
             line.batch = None
 
 

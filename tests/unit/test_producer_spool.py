@@ -1,0 +1,265 @@
+"""A line's order through memory, spool and queue, whatever fails and whenever the process dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from penstock.producer.errors import RecordDropped
+from penstock.producer.receipt import Placed, Ticket
+from penstock.producer.sender import Sender
+from penstock.producer.spiller import Spiller
+from penstock.producer.spool import Spool
+from penstock.wire.entries import Push, Pushed
+from penstock.wire.errors import QueueFull, QueueUnavailable
+from penstock.wire.frames import decode_frame
+from penstock.wire.keys import Partition
+from penstock.wire.records import Message
+from penstock.wire.tasks import end_task
+from tests.unit.producer_support import AT_ONCE, FakeLog, roomy, ticket
+
+
+class ManyProducersLog(FakeLog):
+    """Knows the pushes of each producer by their numbers, as the queue does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: defaultdict[tuple[Partition, str], int] = defaultdict(int)
+
+    def _append(self, push: Push, full: set[int]) -> Pushed | Exception:
+        if push.partition.number in full:
+            return QueueFull("full")
+        who = push.partition, push.producer_id
+        if push.number > self.known[who]:
+            self.known[who] = push.number
+            for frame in push.frames:
+                self.held[push.partition] += [one for one in decode_frame(frame.body) if isinstance(one, Message)]
+        return Pushed(0, f"1-{1_000 + push.number}")
+
+
+class Life:
+    """A producer from its start to its end, with its spool in a folder that outlives it."""
+
+    def __init__(self, log: ManyProducersLog, folder: Path, name: str) -> None:
+        self.log = log
+        self.buffer = roomy()
+        self.spool = Spool(folder, "test", 10**9)
+        self.sender = Sender(log, self.buffer, AT_ONCE, name, spool=self.spool, rng=random.Random(1))
+        self.spiller = Spiller(self.sender, self.spool, self.buffer, 10**6)
+        self.buffer.ring = self.sender.ring
+        self.task = asyncio.create_task(self.sender.run())
+
+    async def spill(self) -> None:
+        async with self.spool.turn:
+            await self.spiller._put(self.spiller._portions(everything=True))
+
+    async def die(self) -> None:
+        """As SIGKILL leaves it: nothing more is put into the spool, and nothing taken out."""
+        await self._end_sender()
+        await self.spool._apart(lambda: None)
+        for shelf in self.spool._shelves:
+            shelf.file.close()
+        if self.spool._thread is not None:
+            self.spool._thread.shutdown()
+
+    async def close(self) -> None:
+        await self._end_sender()
+        await self.spiller.finish()
+        assert self.sender.give_up(RecordDropped()) == []
+        await self.spool.close()
+
+    async def _end_sender(self) -> None:
+        await end_task(self.task)
+        self.log._busy = False
+
+
+SCRIPT = st.lists(
+    st.one_of(st.sampled_from(["ok", "away", "away", "lost", "loading"]), st.sets(st.integers(0, 1), min_size=1)),
+    max_size=6,
+)
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.lists(st.integers(0, 3), min_size=1, max_size=5)),
+        st.tuples(st.just("spill"), st.none()),
+        st.tuples(st.just("turns"), st.integers(1, 8)),
+        st.tuples(st.just("fail"), SCRIPT),
+        st.tuples(st.just("die"), st.integers(0, 3)),
+        st.tuples(st.just("close"), st.integers(0, 3)),
+    ),
+    max_size=14,
+)
+
+
+class World:
+    """One life after another on one folder, and what each session was handed over."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = ManyProducersLog()
+        self.handed: defaultdict[str, list[Ticket]] = defaultdict(list)
+        self.mortal: list[Ticket] = []
+        """What was in memory alone when a producer died."""
+        self._folder = folder
+        self._lives = 0
+        self.life = self._next()
+
+    def _next(self) -> Life:
+        self._lives += 1
+        return Life(self.log, self._folder, f"p{self._lives}")
+
+    async def add(self, sessions: Sequence[int]) -> None:
+        for session in sessions:
+            sent = self.handed[f"s{session}"]
+            sent.append(ticket(f"s{session}", str(len(sent))))
+            self.life.buffer.add(sent[-1])
+
+    async def spill(self, _: None) -> None:
+        await self.life.spill()
+
+    async def turns(self, turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+
+    async def fail(self, script: Sequence[str | set[int]]) -> None:
+        self.log.script.extend(script)
+
+    async def die(self, refusals: int) -> None:
+        await self.life.die()
+        every = (one for sent in self.handed.values() for one in sent)
+        self.mortal += [one for one in every if one.fate is None and not hasattr(one, "path")]
+        await self._go_on(refusals)
+
+    async def close(self, refusals: int) -> None:
+        await self.life.close()
+        await self._go_on(refusals)
+
+    async def _go_on(self, refusals: int) -> None:
+        self.log.opens.extend([QueueUnavailable("away")] * refusals)
+        self.life = self._next()
+
+    async def end(self) -> None:
+        """Have all that is left sent."""
+        self.log.script.clear()
+        self.log.opens.clear()
+        async with asyncio.timeout(30):
+            await self.life.sender.opened.wait()
+            await self.life.sender.all_sent()
+        await self.life.close()
+
+    def missing(self) -> list[Ticket]:
+        """What the queue does not have. What it has must be there once, and in order."""
+        missing = []
+        for session, sent in self.handed.items():
+            found = [int(content or "") for content in self.log.contents(session)]
+            assert found == sorted(set(found))
+            missing += [one for number, one in enumerate(sent) if number not in found]
+        return missing
+
+
+@settings(max_examples=60, deadline=None)
+@given(operations=OPERATIONS)
+def test_what_was_spooled_comes_once_and_in_order_through_failures_deaths_and_restarts(
+    operations: Sequence[tuple[str, object]],
+) -> None:
+    """Only what was in memory alone may be missing after a death."""
+
+    async def live() -> None:
+        with tempfile.TemporaryDirectory() as name, capture_logs():
+            world = World(Path(name))
+            for what, with_ in operations:
+                await getattr(world, what)(with_)
+            await world.end()
+
+            assert [one for one in world.missing() if one not in world.mortal] == []
+            assert list(Path(name).iterdir()) == []
+
+    asyncio.run(live())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+async def waits(life: Life, log: ManyProducersLog) -> list[Ticket]:
+    """Three records of one session in the spool, the queue away."""
+    log.script.extend(["away"] * 10**4)
+    tickets = [ticket("s", str(number)) for number in range(3)]
+    for one in tickets:
+        life.buffer.add(one)
+    await life.sender.opened.wait()
+    await life.spill()
+    return tickets
+
+
+async def test_spooling_frees_the_memory_and_a_receipt_that_is_held_settles(folder: Path) -> None:
+    log = ManyProducersLog()
+    with capture_logs():
+        life = Life(log, folder, "p")
+        tickets = await waits(life, log)
+
+        assert (life.buffer.records, life.buffer.bytes, life.spool.records) == (0, 0, 3)
+        assert {one.packed for one in tickets} == {b""}
+        assert "in the spool at" in repr(tickets[0])
+        log.script.clear()
+        life.sender.hurry()
+        await tickets[-1].decided()
+        assert all(isinstance(one.fate, Placed) for one in tickets)
+        await life.close()
+    assert log.contents("s") == ["0", "1", "2"]
+
+
+async def test_nothing_is_kept_for_receipts_that_nobody_holds(folder: Path) -> None:
+    log = ManyProducersLog()
+    with capture_logs():
+        life = Life(log, folder, "p")
+        log.script.extend(["away"] * 10**4)
+        for number in range(100):
+            life.buffer.add(ticket("s", str(number)))
+        await life.sender.opened.wait()
+        await life.spill()
+
+        assert [shelf.watched for shelf in life.spool._shelves] == [{}]
+        await life.close()
+
+
+async def test_a_cancelled_wait_leaves_the_spool_as_it_is(folder: Path) -> None:
+    log = ManyProducersLog()
+    with capture_logs():
+        life = Life(log, folder, "p")
+        await waits(life, log)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(life.sender.all_sent(), 0.01)
+        assert life.spool.records == 3
+        await life.close()
+    assert [path.name for path in folder.iterdir()] == ["test.0.spool"]
+
+
+async def test_the_bound_keeps_the_rest_of_a_line_in_memory_and_in_order(folder: Path) -> None:
+    log = ManyProducersLog()
+    with capture_logs() as lines:
+        life = Life(log, folder, "p")
+        life.spool._max_bytes = 200
+        await waits(life, log)
+        for number in range(3, 40):
+            life.buffer.add(ticket("s", str(number)))
+        await life.spill()
+        assert life.buffer.records == 37
+        log.script.clear()
+        life.sender.hurry()
+        await life.sender.all_sent()
+        await life.close()
+
+    assert log.contents("s") == [str(number) for number in range(40)]
+    reason = next(line["reason"] for line in lines if line["event"] == "the spool cannot be used")
+    assert "of 200 bytes" in reason
+    assert "raise spool_bytes" in reason
