@@ -154,10 +154,10 @@ class Commit:
     """Unique for each commit, the same when one is repeated."""
     last_id: str = ""
     """Last entry of the prefix; empty when only streams are settled."""
-    records: int = 0
-    stored: int = 0
     last_frame: bytes = b""
     """That entry's frame as it was read: after a failover another one may lie there."""
+    records: int = 0
+    stored: int = 0
     skipped: int = 0
     """Records that the strategy leaves out."""
     dead: int = 0

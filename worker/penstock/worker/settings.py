@@ -48,6 +48,9 @@ class WorkerConfig:
     partitions: int | None = None
     """Logs of each lane. Fixed by the first process of a namespace; none takes what is there, or 8."""
 
+    server_check: ServerCheck = "refuse"
+    """A queue server that evicts, or keeps nothing on disk, is refused at the start; `warn` only says so."""
+
     sql_url: str = "sqlite:///./penstock.db"
     """Where messages and logs end. `DATABASE_URL` is read too."""
 
@@ -57,8 +60,6 @@ class WorkerConfig:
     migrate: bool = True
     """Bring the SQL store's schema up to date at the start. False leaves that to `penstock migrate`: a schema of the
     release before will do until then, but what it has no place for waits."""
-    server_check: ServerCheck = "refuse"
-    """A queue server that evicts, or keeps nothing on disk, is refused at the start; `warn` only says so."""
 
     lease_ms: int = 10_000
     """A worker that dies is replaced after this long."""
