@@ -50,6 +50,19 @@ async def test_a_queue_that_is_away_is_told_beside_the_store(url: str, capsys: p
     assert "a row was written and taken back" in alone.out
 
 
+async def test_a_queue_that_loses_records_is_not_well(
+    own_server: Queue, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    well = await penstock(capsys, "health", "--sql-url", url, *place(own_server))
+    await own_server.client.config_set("appendonly", "no")
+    ill = await penstock(capsys, "health", "--json", "--sql-url", url, *place(own_server))
+
+    assert well.code == Code.OK
+    assert "no maxmemory" in well.out
+    assert ill.code == Code.NO
+    assert "it keeps nothing on disk" in ill.json()["checks"][0]["detail"]
+
+
 async def test_a_store_that_is_not_there_is_not_made(
     queue: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

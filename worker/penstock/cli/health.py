@@ -31,7 +31,8 @@ def health(
 ) -> None:
     """Check the queue server and the SQL store, each with its latency.
 
-    Exit code 1 where a check fails. That the store can be written to is tried, and what is written taken back.
+    Exit code 1 where a check fails: a queue server that evicts or keeps nothing on disk fails, too. That the store can
+    be written to is tried, and what is written taken back.
     """
     seen = asyncio.run(_examined(redis_url if queue else None, namespace, sql_url))
     if json:
@@ -44,14 +45,19 @@ def health(
 
 
 async def _examined(redis_url: str | None, namespace: str, sql_url: str) -> Health:
-    from penstock.stores.health import Health, examined  # noqa: PLC0415 - see `app`
+    from penstock.stores.health import Health, NotWell, examined  # noqa: PLC0415 - see `app`
     from penstock.stores.registry import sql_store  # noqa: PLC0415
+    from penstock.wire.server import facts_of, memory_of  # noqa: PLC0415
+    from penstock.wire.server_check import verdict_on  # noqa: PLC0415
 
     async def queue_answers() -> str:
         async with looking_at(redis_url or "", namespace) as queue:
-            with queue.scripts.translated():
-                await queue.client.ping()
-        return f"namespace {namespace}"
+            facts, memory = await facts_of(queue.scripts), await memory_of(queue.scripts)
+        verdict = verdict_on(facts)
+        if verdict.faults:
+            raise NotWell("; ".join(verdict.faults))
+        used = f"{memory.used / memory.limit:.0%} of maxmemory used" if memory.limit else "no maxmemory"
+        return "; ".join([f"namespace {namespace}", used, *verdict.cautions])
 
     queue = await examined({"queue": queue_answers} if redis_url else {})
     store = sql_store(sql_url)
