@@ -22,7 +22,7 @@ def producer_log() -> Any:
 
 
 class Overflow(Protocol):
-    """A policy for what memory cannot hold. A spool on disk would be one more."""
+    """A policy for what neither memory nor a spool can hold."""
 
     drops: Drops
     """What was given up."""

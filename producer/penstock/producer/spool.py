@@ -119,8 +119,8 @@ class Spool:
 
     def _take_left(self) -> None:
         # In the thread to its end: whoever is cancelled meanwhile still has what was taken, and lets go of it.
-        for file in self._folder.take_left():
-            self._shelves.append(Shelf(file))
+        # In front, should there be something of our own already: it is newer.
+        self._shelves[:0] = [Shelf(file) for file in self._folder.take_left()]
 
     async def cut(self, partitions: int) -> None:
         """Have everything cut for that many partitions, unless the disk does not take it. In one's `turn`."""
