@@ -32,7 +32,7 @@ COURSE: dict[str, Any] = {
 
 SAMPLES: dict[str, Any] = {
     "message": building.message(
-        CLOCK, session_id="s", role="user", content="text", metadata={"a": [1.5]}, user_id="u", state="streaming"
+        CLOCK, session_id="s", role="user", content="text", metadata={"a": [1]}, user_id="u", state="streaming"
     )._replace(version=4),
     "log": building.log_event(CLOCK, level="error", event="e", message="m", agent_id="a", data={"k": "v"}),
     "embedding": building.embedding(CLOCK, collection="c", id="k", vector=[0.1, -2.5], text="t", metadata={"m": 1}),
@@ -81,6 +81,7 @@ def test_what_identifies_and_orders_a_record_must_stay(record: Record) -> None:
         ("message", {"created_at": "2026-01-01T00:00:00.000001Z"}, {"created_at_us": 1_767_225_600_000_001}),
         ("message", {"updated_at": 1_767_225_600_000_001}, {"updated_at_us": 1_767_225_600_000_001}),
         ("message", {"content": "a\0b"}, {"content": "a�b", "normalised": True}),
+        ("message", {"metadata": {"a": [True]}}, {"metadata": b'{"a":[true]}'}),
         ("log", {"level": "warning", "message": None}, {"level": 30, "message": None}),
         ("embedding", {"vector": [1, 2, 3]}, {"vector": b"\0\0\x80?\0\0\0@\0\0@@"}),
         ("task", {"enabled": False, "result": "x"}, {"enabled": False, "result": b'"x"'}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ NOTES_KEPT = 5_000
 """Replays remembered of a partition: about 1 MB."""
 
 
-class DeadLetterCalls:
+class DeadLetterCalls(ABC):
     """What `Queue` knows of dead letters."""
 
     keys: Keys
@@ -26,9 +27,9 @@ class DeadLetterCalls:
         """The Redis client, for commands that are no script."""
         return self.scripts.client
 
+    @abstractmethod
     def all_partitions(self) -> list[Partition]:
         """Every partition of every lane."""
-        raise NotImplementedError
 
     async def dead_letters(
         self, partition: Partition, count: int, after: str = "-", upto: str = "+"

@@ -7,6 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import orjson
+
 from penstock.dlq.showing import shown
 from penstock.wire import building
 from penstock.wire.building_state import StateBuilder
@@ -48,8 +50,6 @@ its version."""
 _MADE = {"stamp", "status_stamp", "first_at", "version", "normalised"}
 """What no caller gives. The other kinds than messages and log events have an id of their own making too."""
 
-_ABSENT = object()
-
 _CLOCK = RisingClock()
 _STATES = StateBuilder(_CLOCK, StampClock(bytes(8)))
 """Their times and stamps are put aside: a record keeps its own."""
@@ -89,11 +89,16 @@ def _as_before(before: Record, built: Record, given: Mapping[str, Any], made: se
     kept = {name: getattr(before, name) for name in before._fields if name.removesuffix("_us") in made}
     known = shown(before)
     for name in json_fields(before):
-        if given.get(name, _ABSENT) == known.get(name, _ABSENT):
+        if _means(given, name) == _means(known, name):
             kept[name] = getattr(before, name)
     if "normalised" in kept:
         kept["normalised"] = kept["normalised"] or getattr(built, "normalised", False)
     return kept
+
+
+def _means(fields: Mapping[str, Any], name: str) -> bytes | None:
+    """What tells whether JSON was touched. Python takes 1, 1.0 and True for equal."""
+    return orjson.dumps(fields[name]) if name in fields else None
 
 
 def _time(name: str, value: Any) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple, Unpack
 
 from penstock.dlq.letters import DeadLetter
-from penstock.dlq.replay import chosen
+from penstock.dlq.replay import chosen, pieces
 from penstock.dlq.selection import Selection, Which
 from penstock.stores.contract import Store, Trial
 from penstock.stores.registry import sql_store, vector_store
@@ -95,11 +97,12 @@ async def rehearse(
     letters = chosen(queue, ids, missing, limit, Selection(**which))
     async with AsyncExitStack() as stack:
         stores: dict[str, Store] = {}
-        async for lane, piece in _pieces(letters):
-            name, url = ("vectors", vectors) if lane == "embeddings" else ("sql", sql)
-            if name not in stores:
-                stores[name] = await _opened(stack, name, url)
-            await _try(stores[name], piece, found)
+        async for piece in pieces(letters, _AT_ONCE):
+            for lane, of_lane in groupby(piece, key=attrgetter("lane")):
+                name, url = ("vectors", vectors) if lane == "embeddings" else ("sql", sql)
+                if name not in stores:
+                    stores[name] = await _opened(stack, name, url)
+                await _try(stores[name], list(of_lane), found)
     found.missing = tuple(missing)
     return found
 
@@ -109,17 +112,6 @@ async def _opened(stack: AsyncExitStack, name: str, url: str) -> Store:
     stack.push_async_callback(store.close)
     await store.check()  # there is one: nothing is made here
     return store
-
-
-async def _pieces(letters: AsyncIterator[DeadLetter]) -> AsyncIterator[tuple[str, list[DeadLetter]]]:
-    piece: list[DeadLetter] = []
-    async for letter in letters:
-        if piece and (len(piece) == _AT_ONCE or piece[0].lane != letter.lane):
-            yield piece[0].lane, piece
-            piece = []
-        piece.append(letter)
-    if piece:
-        yield piece[0].lane, piece
 
 
 async def _try(store: Store, piece: Sequence[DeadLetter], found: Rehearsal) -> None:

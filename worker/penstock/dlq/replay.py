@@ -90,7 +90,7 @@ async def purge(
 
 async def _moved(letters: AsyncIterator[DeadLetter], move: _Move, pace: Pace) -> Outcome:
     done = Outcome()
-    async for piece in _pieces(letters, pace.piece(_AT_ONCE)):
+    async for piece in pieces(letters, pace.piece(_AT_ONCE)):
         await pace.wait()
         replies = await move(piece)
         weights = [letter.records for letter, reply in zip(piece, replies, strict=True) if reply is True]
@@ -102,7 +102,8 @@ async def _moved(letters: AsyncIterator[DeadLetter], move: _Move, pace: Pace) ->
     return done
 
 
-async def _pieces(letters: AsyncIterator[DeadLetter], most: int) -> AsyncIterator[list[DeadLetter]]:
+async def pieces(letters: AsyncIterator[DeadLetter], most: int) -> AsyncIterator[list[DeadLetter]]:
+    """*letters* in lists of at most *most*, or of some MB where they are large."""
     piece: list[DeadLetter] = []
     size = 0
     async for letter in letters:

@@ -56,11 +56,6 @@ class Selection:
             if at is not None:
                 given_us(at, name)
 
-    @property
-    def is_every(self) -> bool:
-        """Whether no letter is left out."""
-        return self == Selection()
-
     def takes(self, letter: DeadLetter) -> bool:
         """Whether *letter* is one of those that are meant."""
         return (
