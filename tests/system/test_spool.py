@@ -324,8 +324,8 @@ if child == 0:
     except ProducerClosed:
         producer.message(session_id="s1", role="user", content="0")
         producer.close()
-        os._exit(0)
-    os._exit(3)
+        sys.exit(0)
+    sys.exit(3)
 status = os.waitpid(child, 0)[1]
 producer.message(session_id="s0", role="user", content="1")
 producer.close()

@@ -248,7 +248,7 @@ async def test_the_bound_keeps_the_rest_of_a_line_in_memory_and_in_order(folder:
     log = ManyProducersLog()
     with capture_logs() as lines:
         life = Life(log, folder, "p")
-        life.spool._max_bytes = 200
+        life.spool._max_bytes = 500
         await waits(life, log)
         for number in range(3, 40):
             life.buffer.add(ticket("s", str(number)))
@@ -261,5 +261,5 @@ async def test_the_bound_keeps_the_rest_of_a_line_in_memory_and_in_order(folder:
 
     assert log.contents("s") == [str(number) for number in range(40)]
     reason = next(line["reason"] for line in lines if line["event"] == "the spool cannot be used")
-    assert "of 200 bytes" in reason
+    assert "of 500 bytes" in reason
     assert "raise spool_bytes" in reason

@@ -22,6 +22,9 @@ from penstock.wire.levels import FAST
 ROUND_S = 0.25
 """A round is a transaction and a sync of the disk, so records gather for this long."""
 
+_RUN_BYTES = 150
+"""What a run takes on disk beside its records."""
+
 HALF = 0.5
 """A buffer fuller than this begins a round early; and while what it holds grows old, the queue counts as slow."""
 
@@ -229,7 +232,7 @@ def _unsorted_portions(entries: Sequence[Entry]) -> Iterator[list[Portion]]:
 
 
 def _draft(where: Partition, producer_id: str, number: int, entries: Sequence[Entry]) -> Draft:
-    size, level = 0, FAST
+    size, level = _RUN_BYTES, FAST
     for entry in entries:
         size += len(entry.packed) + len(entry.key)
         level |= entry.level

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import sqlite3
@@ -279,6 +280,8 @@ class SpoolFile:
     def disown(self) -> None:
         """Leave the file to the parent, in a child that a fork has made."""
         self._lock.disown()
+        # Never closed, not even at the interpreter's end: SQLite would write into the file what it knew at the fork.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
