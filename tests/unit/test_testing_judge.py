@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
 
 from penstock.testing import Evidence, Ledger, Verdict, judge
-from penstock.testing.evidence import StoredLog, StoredMessage, StoredValue
+from penstock.testing.evidence import DeadRecord, StoredLog, StoredMessage, StoredValue
 
 A, B = "00000000-0000-7000-8000-00000000000a", "00000000-0000-7000-8000-00000000000b"
 PARTS = ("one ", "two ", "three")
@@ -89,6 +90,14 @@ def test_an_accepted_stream_has_its_whole_text_and_its_end(ledger: Ledger, state
     assert "texts" in judged(ledger, row(A, 1, "one two ", state)).faults
     assert set(judged(ledger, row(A, 1, "one two three", "streaming")).faults) == {"states"}
     assert set(judged(ledger).faults) == {"missing"}
+
+
+def test_a_letter_of_a_chunk_is_one_of_its_stream(ledger: Ledger) -> None:
+    opened(ledger)
+    chunk = (bytes(16), 1, "s", "assistant", uuid.UUID(A).bytes, 1, 1, "two ")
+
+    verdict = judge([ledger.path], Evidence(dead=[DeadRecord("messages:0", B, 2, chunk, 1, "chunk 0 never came")]))
+    assert verdict.faults == {"unexpected_dead": [f"record {B} in messages:0: chunk 0 never came"]}
 
 
 def test_after_the_last_accepted_value_a_later_one_may_stand_but_no_earlier_one(ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ from penstock.testing.ledger import AnySent, SentLog, SentMessage, SentStream, S
 
 Identity: TypeAlias = tuple[str, ...] | tuple[str, str, str, bytes]
 
-_EMBEDDING, _KEY_VALUE, _DELETION = 4, 9, 10
+_CHUNK, _EMBEDDING, _KEY_VALUE, _DELETION = 2, 4, 9, 10
 """Codes of records on the wire. Their fields are in the order of `penstock.wire.records`."""
 
 
@@ -29,6 +29,8 @@ def of_sent(sent: AnySent) -> Identity:
 def of_letter(letter: DeadRecord) -> Identity:
     """Of a dead letter's record."""
     fields = letter.fields
+    if letter.kind == _CHUNK:
+        return ("record", str(uuid.UUID(bytes=fields[4])))  # its stream's
     if letter.kind == _EMBEDDING:
         return ("embedding", *fields[2:5])
     if letter.kind == _KEY_VALUE:
