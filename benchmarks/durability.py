@@ -1,6 +1,6 @@
 """What each durability level costs: records a second into the queue, and how long `queued()` takes.
 
-python -m benchmarks.durability [--records 100000] [--waits 20]
+python -m benchmarks.durability [--records 300000] [--waits 10]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from penstock.producer import Producer, ProducerSettings
 from penstock.wire.levels import LEVELS, Durability
 
 SYNCING = ("everysec", "always")
+ROUNDS = 2
 
 
 class Price(NamedTuple):
@@ -30,11 +31,11 @@ class Price(NamedTuple):
     """From a call to its `queued()`, one at a time."""
 
 
-async def measure(url: str, durability: Durability, records: int, waits: int) -> Price:
+async def measure(url: str, durability: Durability, namespace: str, records: int, waits: int) -> Price:
     """The price of a level on that server."""
     settings = ProducerSettings(
         redis_url=url,
-        namespace=durability,
+        namespace=namespace,
         durability=durability,
         buffer_records=10**7,
         buffer_bytes=2**33,
@@ -51,6 +52,18 @@ async def measure(url: str, durability: Durability, records: int, waits: int) ->
     return Price(rate, found)
 
 
+async def rounds(url: str, records: int, waits: int) -> dict[Durability, Price]:
+    """Each level's best rate of some, taken in turns: what else the machine does would look like a price."""
+    found: dict[Durability, list[Price]] = {level: [] for level in LEVELS}
+    for number in range(ROUNDS):
+        for level, prices in found.items():
+            prices.append(await measure(url, level, f"{level}-{number}", records, waits))
+    return {
+        level: Price(max(one.rate for one in prices), [wait for one in prices for wait in one.waits_ms])
+        for level, prices in found.items()
+    }
+
+
 def follow(replica: EmbeddedQueue, server: EmbeddedQueue) -> None:
     """Make a replica of *server*, and wait until it is one."""
     with replica.client() as one, server.client() as other:
@@ -63,8 +76,8 @@ def follow(replica: EmbeddedQueue, server: EmbeddedQueue) -> None:
 def main() -> None:
     """Print a row for each way of syncing and each level."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--records", type=int, default=100_000, help="records sent into the queue")
-    arguments.add_argument("--waits", type=int, default=20, help="calls that are waited for, one by one")
+    arguments.add_argument("--records", type=int, default=300_000, help="records sent into the queue")
+    arguments.add_argument("--waits", type=int, default=10, help="calls that are waited for, one by one")
     given = arguments.parse_args()
     print(f"{given.records:,} messages of 290 characters; queue server, its replica and the producer on one machine\n")
     print(
@@ -78,12 +91,11 @@ def main() -> None:
                 EmbeddedQueue(folder / "two", appendfsync=appendfsync) as replica,
             ):
                 follow(replica, server)
-                fast = 0.0
-                for level in LEVELS:
-                    price = asyncio.run(measure(server.url, level, given.records, given.waits))
-                    fast = fast or price.rate
-                    waits = f"{median(price.waits_ms):,.1f} | {percentile(price.waits_ms, 1):,.1f}"
-                    print(f"| {appendfsync} | {level} | {price.rate:,.0f} | {price.rate / fast:.2f} | {waits} |")
+                prices = asyncio.run(rounds(server.url, given.records, given.waits))
+            for level, price in prices.items():
+                ratio = price.rate / prices["fast"].rate
+                waits = f"{median(price.waits_ms):,.1f} | {percentile(price.waits_ms, 1):,.1f}"
+                print(f"| {appendfsync} | {level} | {price.rate:,.0f} | {ratio:.2f} | {waits} |")
 
 
 if __name__ == "__main__":

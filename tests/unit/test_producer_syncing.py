@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -139,6 +140,39 @@ async def test_what_is_not_confirmed_is_given_up_in_order_with_the_rest() -> Non
 
     assert sender.lines.outstanding() == entries
     assert sender.give_up(RecordDropped("closed")) == entries
+
+
+class BrokenSpool:
+    """Its file is damaged, and set aside."""
+
+    def records_of(self, where: Partition) -> int:
+        return 0
+
+    def holds(self, place: object) -> bool:
+        return False
+
+
+async def test_what_is_pushed_of_a_spool_that_breaks_goes_on_from_memory() -> None:
+    log, buffer = FakeLog(), roomy()
+    log.synced.clear()
+    buffer.add(ticket(content="a", level=FSYNC))
+    spool: Any = BrokenSpool()
+    async with sending(log, buffer) as sender:
+        await _pushed(log, ["a"])
+        await _turns()
+        (line,) = sender.lines
+        line.trail.pending[0].batch.place = spool
+        line.spooled = 1 + 4  # it, and what is behind it
+        sender._spool = spool
+
+        sender.compare()
+
+        assert (line.pushed, line.unpushed(), line.unsent()) == (5, 0, 1)
+        sender._spool = None
+        log.synced.set()
+        await sender.all_sent()
+
+    assert (line.unsent(), line.spooled) == (0, 0)
 
 
 STEPS = st.lists(st.sampled_from(["send", "fast", "sync", "crash", "turn"]), max_size=40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.wire.durability import fault_of
 from penstock.wire.server_check import ServerFacts, verdict_on
 
 GOOD = ServerFacts(version=(7, 2), maxmemory=10**9, policy="noeviction", aof=True, appendfsync="everysec", save="")
@@ -57,3 +58,21 @@ def test_what_cannot_be_asked_is_said_to_be_unknown() -> None:
 
 def test_a_server_that_tells_nothing_is_let_in() -> None:
     assert verdict_on(ServerFacts()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({}, ""),
+        ({"version": (8, 2), "appendfsync": None}, ""),
+        ({"version": (7, 0)}, "is 7.0; Redis 7.2 or any Valkey is needed"),
+        ({"aof": False}, "has appendonly no; set it to yes"),
+        ({"appendfsync": "no"}, "set it to everysec or always"),
+        ({"no_appendfsync_on_rewrite": "yes"}, "does not sync while it rewrites its log; set it to no"),
+    ],
+)
+def test_a_server_that_cannot_sync_is_told_with_the_remedy(changes: dict[str, object], fault: str) -> None:
+    found = fault_of(facts(**changes))
+
+    assert found.endswith(fault)
+    assert bool(found) is bool(fault)

@@ -318,9 +318,9 @@ class Sender:
             return
         for line in self.lines:
             lost = line.spooled - self._spool.records_of(line.partition)
-            line.spooled -= lost
-            line.pushed += lost
             if lost:
+                line.spooled -= lost
+                line.pushed += lost - _kept_in_memory(line, self._spool)
                 line.news.set()
 
     def _confirm(self, line: Line, batch: Batch, pushed: Pushed) -> None:
@@ -411,6 +411,15 @@ class Sender:
 
     def _delay_s(self, failures: int) -> float:
         return next_delay_s(failures, self._settings.retry_base_ms, self._settings.retry_cap_ms, self._rng)
+
+
+def _kept_in_memory(line: Line, spool: Spool) -> int:
+    """How many records of a damaged file are in memory as pushes, and go on from there."""
+    batches = [*line.trail.batches(), *([line.batch] if line.batch else ())]
+    kept = [batch for batch in batches if batch.place is not None and not spool.holds(batch.place)]
+    for batch in kept:
+        batch.place = None
+    return sum(batch.records for batch in kept)
 
 
 def _has_pushed(line: Line, records: int) -> bool:

@@ -239,6 +239,10 @@ class Spool:
         """How many records of a partition wait."""
         return sum(shelf.records[where] for shelf in self._shelves)
 
+    def holds(self, place: Place) -> bool:
+        """Whether the file of a run is still in use."""
+        return place.shelf in self._shelves
+
     async def next(self, wanted: Iterable[Partition]) -> dict[Partition, tuple[Run, Place]]:
         """The first run of each partition that has any, and remove those that the queue has.
 

@@ -25,6 +25,7 @@ from penstock.wire.levels import FSYNC, REPLICATED
 from penstock.wire.queue import SEEN_TTL_MS, Queue
 from penstock.wire.scripts import hide_password
 from penstock.wire.server import facts_of, setting_of, version_of
+from penstock.wire.server_check import ServerFacts
 
 _SYNCING_SERVER = (7, 2)
 """Oldest Redis that tells what its log has synced (WAITAOF)."""
@@ -50,21 +51,24 @@ async def refuse_unsyncing(queue: Queue, levels: int) -> None:
     """
     if not levels & FSYNC:
         return
-    facts = await facts_of(queue.scripts)
+    fault = fault_of(await facts_of(queue.scripts))
+    if fault:
+        where = hide_password(queue.scripts.url)
+        raise ConfigMismatch(f"durability fsync: the queue server at {where} {fault}, or set durability to fast")
+
+
+def fault_of(facts: ServerFacts) -> str:
+    """Why such a server cannot confirm what its disk has; empty where it can."""
     if facts.version < _SYNCING_SERVER:
         version = ".".join(map(str, facts.version))
-        fault = f"is {version}; Redis {'.'.join(map(str, _SYNCING_SERVER))} or any Valkey is needed"
-    elif facts.aof is False:
-        fault = "has appendonly no; set it to yes"
-    elif facts.appendfsync == "no":
-        fault = "has appendfsync no and syncs when it likes; set it to everysec or always"
-    elif facts.no_appendfsync_on_rewrite == "yes":
-        fault = "has no-appendfsync-on-rewrite yes and does not sync while it rewrites its log; set it to no"
-    else:
-        return
-    raise ConfigMismatch(
-        f"durability fsync: the queue server at {hide_password(queue.scripts.url)} {fault}, or set durability to fast"
-    )
+        return f"is {version}; Redis {'.'.join(map(str, _SYNCING_SERVER))} or any Valkey is needed"
+    if facts.aof is False:
+        return "has appendonly no; set it to yes"
+    if facts.appendfsync == "no":
+        return "has appendfsync no and syncs when it likes; set it to everysec or always"
+    if facts.no_appendfsync_on_rewrite == "yes":
+        return "has no-appendfsync-on-rewrite yes and does not sync while it rewrites its log; set it to no"
+    return ""
 
 
 class _Heard(NamedTuple):
