@@ -21,6 +21,7 @@ from penstock.wire.ids import RisingClock, format_id, from_us
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Record
+from penstock.wire.tasks import end_task
 from tests.system.letter_support import DIED_MS, bury, letter
 
 CLOCK = RisingClock()
@@ -265,11 +266,10 @@ async def test_a_rate_spreads_a_replay_over_time(queue: Queue) -> None:
 
 async def test_a_replay_that_is_stopped_goes_on_where_it_was(queue: Queue) -> None:
     await bury(queue, MESSAGES, [letter(message()) for _ in range(40)])
-    replay = asyncio.create_task(dlq.replay(queue, rate=40))
+    replay = asyncio.create_task(dlq.replay(queue, rate=2))
     while not (await queue.counts())[MESSAGES].pending:
         await asyncio.sleep(0)
-    replay.cancel()
-    await asyncio.wait([replay])
+    await end_task(replay)
 
     assert replay.cancelled()
     assert 0 < (await dlq.replay(queue)).letters < 40
