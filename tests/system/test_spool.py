@@ -17,6 +17,7 @@ from penstock.producer import BlockingProducer, BufferFull, NotQueued, NotStored
 from penstock.producer.spool_folder import SpoolFolder
 from penstock.wire.queue import Queue
 from penstock.wire.records import StreamChunk
+from tests.system.link import linked
 from tests.system.producer_support import contents, held, working
 
 SOON = 30.0
@@ -364,3 +365,36 @@ async def test_streams_are_whole_after_an_outage(scene: Scene) -> None:
 
     assert "".join(run.text for run in runs) == "".join(f"{number} " for number in range(60))
     assert runs[-1].end == "complete"
+
+
+async def test_a_deaf_queue_keeps_nothing_in_memory_and_gets_nothing_twice(scene: Scene) -> None:
+    """A push whose answer is lost is put on disk before what came after it, and sent again from there."""
+    with capture_logs(), scene.server:
+        async with linked(scene.server.url) as link, scene.producer(redis_url=link.url) as producer:
+            await producer.message(session_id="x", role="user").queued(timeout=SOON)
+            link.hearing = False
+            send(producer, range(20))
+            await link.lost.wait()
+            send(producer, range(20, 40))
+            await until(lambda: producer._buffer.records == 0)
+            assert scene.spooled() == 240
+            link.hearing = True
+            link.cut()
+            await producer.flush(timeout=SOON)
+
+        assert await scene.in_queue() == (in_order(40), 241)
+
+
+async def test_a_folder_that_cannot_be_used_is_said_and_all_goes_on_without(scene: Scene) -> None:
+    scene.spool.write_text("a file")
+    with capture_logs() as lines:
+        async with scene.producer() as producer:
+            send(producer, range(5))
+            with scene.server:
+                await producer.flush(timeout=SOON)
+                found = await scene.in_queue()
+
+    assert found == (in_order(5), 30)
+    said = [line for line in lines if line["event"] == "the spool cannot be used"]
+    assert "set spool_dir to another" in said[0]["reason"]
+    assert scene.spool.read_text() == "a file"
