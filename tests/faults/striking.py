@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from penstock.testing.system import Process, System
@@ -35,31 +35,23 @@ class Load:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    async def flows(self, *lanes: str, records: int = 100, timeout_s: float = _PATIENCE_S) -> None:
+    async def flows(self, *lanes: str, records: int = 100) -> None:
         """Wait until each of *lanes* has stored that many more."""
         began = await self._counts()
-        async with asyncio.timeout(timeout_s):
-            while any(now.stored - began[lane].stored < records for lane, now in await self._of(lanes)):
-                await asyncio.sleep(_LOOK_S)
+        await self._until(lambda now: all(now[lane].stored - began[lane].stored >= records for lane in lanes))
 
-    async def waits(self, *lanes: str, seconds: float = 2, timeout_s: float = _PATIENCE_S) -> None:
+    async def waits(self, *lanes: str, seconds: float = 2) -> None:
         """Wait until each of *lanes* holds what came in so many seconds, which no lane does whose store is there."""
-        async with asyncio.timeout(timeout_s):
-            while any(now.pending < seconds * A_SECOND[lane] for lane, now in await self._of(lanes)):
-                await asyncio.sleep(_LOOK_S)
+        await self._until(lambda now: all(now[lane].pending >= seconds * A_SECOND[lane] for lane in lanes))
 
-    async def catches_up(self, *lanes: str, timeout_s: float = _PATIENCE_S) -> float:
-        """Wait until each of *lanes* holds no more than one that flows. Returns after how many seconds."""
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        async with asyncio.timeout(timeout_s):
-            while any(now.pending >= A_SECOND[lane] for lane, now in await self._of(lanes)):
-                await asyncio.sleep(_LOOK_S)
-        return clock() - began
+    async def catches_up(self, *lanes: str) -> None:
+        """Wait until each of *lanes* holds no more than one that flows."""
+        await self._until(lambda now: all(now[lane].pending < A_SECOND[lane] for lane in lanes))
 
-    async def _of(self, lanes: Sequence[str]) -> Iterator[tuple[str, Counts]]:
-        counts = await self._counts()
-        return ((lane, counts[lane]) for lane in lanes)
+    async def _until(self, holds: Callable[[Mapping[str, Counts]], bool]) -> None:
+        async with asyncio.timeout(_PATIENCE_S):
+            while not holds(await self._counts()):
+                await asyncio.sleep(_LOOK_S)
 
     async def _counts(self) -> Mapping[str, Counts]:
         found = {lane: Counts() for lane in (*SQL_LANES, "embeddings")}
@@ -76,7 +68,7 @@ async def under_load(system: System, before_verdict: Callable[[], None] = lambda
     *before_verdict* is called once all is stored.
     """
     for seed in range(AGENTS):
-        system.start_agent(seed=seed, seconds=120, rate=RATE)
+        system.start_agent(seed=seed, seconds=300, rate=RATE)
     async with Queue(system.server.url, system.namespace) as queue:
         load = Load(queue)
         await load.flows(*SQL_LANES, "embeddings")
