@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from penstock.producer.barriers import all_sent
 from penstock.producer.errors import RecordDropped
 from penstock.producer.receipt import Placed, Ticket
 from penstock.producer.sender import Sender
@@ -152,7 +153,7 @@ class World:
         self.log.opens.clear()
         async with asyncio.timeout(30):
             await self.life.sender.opened.wait()
-            await self.life.sender.all_sent()
+            await all_sent(self.life.sender)
         await self.life.close()
 
     def missing(self) -> list[Ticket]:
@@ -238,7 +239,7 @@ async def test_a_cancelled_wait_leaves_the_spool_as_it_is(folder: Path) -> None:
         life = Life(log, folder, "p")
         await waits(life, log)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(life.sender.all_sent(), 0.01)
+            await asyncio.wait_for(all_sent(life.sender), 0.01)
         assert life.spool.records == 3
         await life.close()
     assert [path.name for path in folder.iterdir()] == ["test.0.spool"]
@@ -256,7 +257,7 @@ async def test_the_bound_keeps_the_rest_of_a_line_in_memory_and_in_order(folder:
         assert life.buffer.records == 37
         log.script.clear()
         life.sender.hurry()
-        await life.sender.all_sent()
+        await all_sent(life.sender)
         await life.close()
 
     assert log.contents("s") == [str(number) for number in range(40)]

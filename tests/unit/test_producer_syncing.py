@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from penstock.producer import BlockingProducer, Producer, ProducerSettings, RecordDropped
+from penstock.producer.barriers import all_sent
 from penstock.producer.receipt import Entry, Placed, Receipt, Ticket, at_level
 from penstock.producer.stream import Run
 from penstock.wire.errors import QueueUnavailable
@@ -163,14 +164,14 @@ async def test_what_is_pushed_of_a_spool_that_breaks_goes_on_from_memory() -> No
         (line,) = sender.lines
         line.trail.pending[0].batch.place = spool
         line.spooled = 1 + 4  # it, and what is behind it
-        sender._spool = spool
+        sender.spool = spool
 
         sender.compare()
 
         assert (line.pushed, line.unpushed(), line.unsent()) == (5, 0, 1)
-        sender._spool = None
+        sender.spool = None
         log.synced.set()
-        await sender.all_sent()
+        await all_sent(sender)
 
     assert (line.unsent(), line.spooled) == (0, 0)
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from penstock.producer.barriers import caught_up
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.receipt import Placed
 from penstock.producer.sender import Sender
@@ -152,7 +153,7 @@ class Claims:
         where = Partition("state", partition_of(claim.order, self._queue.partitions))
         turn = self._turns[where]
         async with turn.lock:
-            await self._sender.caught_up(where)
+            await caught_up(self._sender, where)
             while claim.answer is None:
                 turn.number += 1
                 push = Push(where, self._producer_id, turn.number, [frame_of([claim.packed])], marks_of([claim.packed]))

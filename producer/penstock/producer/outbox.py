@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from penstock.producer.barriers import all_sent
 from penstock.producer.buffer import HIGH_MARK, LOW_MARK, Buffer
 from penstock.producer.claims import Claims
 from penstock.producer.errors import DeadLettered, NotQueued, NotStored, ProducerClosed, RecordDropped
@@ -175,7 +176,7 @@ class Outbox:
             raise ProducerClosed("the producer is closed; flush inside its `with` block")
         try:
             async with asyncio.timeout(timeout_s) as limit:
-                await self.sender.all_sent()
+                await all_sent(self.sender)
                 if until == "stored":
                     await self._all_settled()
         except TimeoutError:

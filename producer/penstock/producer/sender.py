@@ -8,7 +8,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from penstock.producer.buffer import Buffer
@@ -26,7 +25,6 @@ from penstock.wire.entries import Pushed
 from penstock.wire.errors import ConfigMismatch, PenstockError, PushLost, QueueFull, QueueUnavailable
 from penstock.wire.frames import MAX_FRAME_BYTES
 from penstock.wire.ids import wall_clock_us
-from penstock.wire.keys import Partition
 from penstock.wire.levels import FAST
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ class Sender:
         self._log = log
         self._buffer = buffer
         self._settings = settings
-        self._spool = spool
+        self.spool = spool
         self.producer_id = producer_id
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._now_s = now_s
@@ -121,56 +119,6 @@ class Sender:
         self._hurried = True
         self._bell.set()
 
-    async def caught_up(self, where: Partition) -> None:
-        """Send at once what was handed over before for one partition, and wait until the queue holds it.
-
-        To be called after `opened`, by one task at a time for a partition.
-
-        Raises:
-            QueueFull: The queue takes nothing there; what was handed over waits, as ever.
-            QueueRejected: The same.
-        """
-        self.lines.sort()
-        line = self.lines.find(where)
-        if line is None or not line.unpushed():
-            return
-        upto = line.pushed + line.unpushed()
-        line.refusal = None  # it may be old; what matters is the next try, which comes now
-        self.hurry()
-        while line.pushed < upto:
-            line.news.clear()
-            await line.news.wait()
-            if line.refusal is not None:
-                raise type(line.refusal)(*line.refusal.args)
-
-    async def all_sent(self) -> None:
-        """Send at once what was handed over before, and wait until the queue holds it, in the spool or not.
-
-        Raises:
-            RecordDropped: It closed meanwhile, and gave some of it up.
-            NotQueued: It closed meanwhile; the rest waits in the spool.
-        """
-        self.hurry()
-        if not self.opened.is_set():
-            if not self.lines.unsent() and not (self._spool and self._spool.records):
-                return
-            await self.opened.wait()
-        if self.ended is None:
-            self.lines.sort()
-        marks = [(line, line.pushed + line.unpushed()) for line in self.lines]
-        for line, upto in marks:
-            await self._until(line, partial(_has_pushed, line, upto))
-        left = [(line, batch) for line, _ in marks for batch in line.trail.batches()]
-        for line, batch in left:
-            await self._until(line, partial(_has_left, line, batch))
-
-    async def _until(self, line: Line, reached: Callable[[], bool]) -> None:
-        while not reached():
-            if self.ended is not None:
-                raise self.ended
-            line.news.clear()
-            await line.news.wait()
-
     def give_up(self, why: Exception) -> list[Entry]:
         """Every entry in memory that is not confirmed, encoded, in order; nobody sends them any more.
 
@@ -189,8 +137,8 @@ class Sender:
             await self._send_on()
 
     async def _send_on(self) -> None:
-        if self._spool is not None:
-            await self._spool.take_over()
+        if self.spool is not None:
+            await self.spool.take_over()
         while True:
             self._buffer.overflow.drops.report()
             try:
@@ -206,10 +154,10 @@ class Sender:
         try:
             await self._log.open(self._settings.partitions)
             self.mismatch = None
-            if self._spool is None:
+            if self.spool is None:
                 self.opened.set()
             else:
-                await self._open_spool(self._spool)
+                await self._open_spool(self.spool)
         except ConfigMismatch as exc:
             self.mismatch = exc
             raise
@@ -254,8 +202,8 @@ class Sender:
         """One push of every line that is due, in one round trip; False when there was none."""
         self.lines.sort()
         self.on_turn()
-        if self._spool is not None:
-            await self._fetch(self._spool)
+        if self.spool is not None:
+            await self._fetch(self.spool)
         now = self._now_s()
         lines = [line for line in self.lines if line.due_s() <= now and not line.needs_spool]
         heads = [(line, line.next_batch(self.producer_id)) for line in lines]
@@ -314,13 +262,13 @@ class Sender:
 
     def compare(self) -> None:
         """Leave out what a damaged file of the spool has taken with it."""
-        if self._spool is None:
+        if self.spool is None:
             return
         for line in self.lines:
-            lost = line.spooled - self._spool.records_of(line.partition)
+            lost = line.spooled - self.spool.records_of(line.partition)
             if lost:
                 line.spooled -= lost
-                line.pushed += lost - _kept_in_memory(line, self._spool)
+                line.pushed += lost - _kept_in_memory(line, self.spool)
                 line.news.set()
 
     def _confirm(self, line: Line, batch: Batch, pushed: Pushed) -> None:
@@ -334,8 +282,8 @@ class Sender:
             self._settle(line, pending)
             return
         line.trail.add(pending)
-        if batch.place is not None and self._spool is not None:
-            self._spool.passed(line.partition, batch.place)
+        if batch.place is not None and self.spool is not None:
+            self.spool.passed(line.partition, batch.place)
         self.syncer.ring()
 
     def _settle(self, line: Line, pending: Pending) -> None:
@@ -346,9 +294,9 @@ class Sender:
         for entry, placed in zip(batch.entries, places, strict=False):  # the spool has those of what lies there
             entry.settle(placed)
         self._buffer.release(len(batch.entries), batch.size, line.partition)
-        if batch.place is not None and self._spool is not None:
+        if batch.place is not None and self.spool is not None:
             line.spooled -= batch.records
-            self._spool.confirmed(line.partition, batch.place, places)
+            self.spool.confirmed(line.partition, batch.place, places)
         if batch.level != FAST:
             self.look_again()  # what may not follow it now may
 
@@ -420,11 +368,3 @@ def _kept_in_memory(line: Line, spool: Spool) -> int:
     for batch in kept:
         batch.place = None
     return sum(batch.records for batch in kept)
-
-
-def _has_pushed(line: Line, records: int) -> bool:
-    return line.pushed >= records
-
-
-def _has_left(line: Line, batch: Batch) -> bool:
-    return batch not in line.trail
