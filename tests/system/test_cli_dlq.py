@@ -444,7 +444,7 @@ async def test_a_broken_file_is_told_with_its_line(
 async def test_a_killed_replay_is_gone_on_with_and_moves_each_letter_once(queue: Queue) -> None:
     sent = [message() for _ in range(3_000)]
     await bury(queue, MESSAGES, [letter(each) for each in sent])
-    command = await asyncio.create_subprocess_exec(*COMMAND, "dlq", "replay", "--rate", "3000", *place(queue))
+    command = await asyncio.create_subprocess_exec(*COMMAND, "dlq", "replay", "--rate", "500", *place(queue))
     while (await queue.counts())[MESSAGES].pending < 300:
         await asyncio.sleep(0)
     command.kill()
