@@ -18,7 +18,7 @@ from penstock.wire.levels import FAST
 from penstock.wire.marks import marks_of
 
 if TYPE_CHECKING:
-    from penstock.producer.spool import Place
+    from penstock.producer.spool_shelf import Place
 
 MAX_PUSH_BYTES = 1024 * 1024
 """The server appends a push in one go, for about a millisecond a megabyte; its other clients wait that long."""

@@ -14,8 +14,9 @@ from penstock.producer.buffer import Buffer
 from penstock.producer.line import Batch, Line, runs_of
 from penstock.producer.receipt import Entry
 from penstock.producer.sender import Sender
-from penstock.producer.spool import Place, Spool
+from penstock.producer.spool import Spool
 from penstock.producer.spool_file import UNCUT, Draft, SpoolFailed
+from penstock.producer.spool_shelf import Place
 from penstock.wire.keys import Partition
 from penstock.wire.levels import FAST
 

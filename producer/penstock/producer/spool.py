@@ -6,81 +6,25 @@ import asyncio
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from penstock.producer.errors import NotQueued
 from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Entry, Placed
-from penstock.producer.spool_file import UNCUT, Draft, Run, SpoolDamaged, SpoolFailed, SpoolFile
+from penstock.producer.spool_file import UNCUT, Draft, Run, SpoolDamaged, SpoolFailed
 from penstock.producer.spool_folder import SpoolFolder, log_set_aside
-from penstock.wire.keys import Partition, partition_of
+from penstock.producer.spool_shelf import Place, Shelf, Watch
+from penstock.wire.keys import Partition
 
 REMEDY = "the next producer that starts with this spool_dir and namespace sends them"
 
 _SAY_EVERY_S = 60.0
 
 T = TypeVar("T")
-
-
-class Place(NamedTuple):
-    """Where a run lies."""
-
-    shelf: Shelf
-    seq: int
-    records: int
-    size: int
-
-
-class Watch(NamedTuple):
-    """Somebody may wait for a record of a run."""
-
-    at: int
-    entry: weakref.ref[Entry]
-    opened_us: int
-
-
-class Shelf:
-    """One open file, and what is known of it without looking."""
-
-    __slots__ = ("after", "done", "file", "keys", "partitions", "records", "size", "uncut_after", "watched")
-
-    def __init__(self, file: SpoolFile) -> None:
-        self.file = file
-        self.records, self.size = file.totals()
-        self.after: dict[Partition, int] = {}
-        """The last run of each partition that the queue has, perhaps not removed yet."""
-        self.partitions = 0
-        """How many it is cut for; 0 for not."""
-        self.uncut_after = 0
-        """What the queue has of what is not cut."""
-        self.done: list[tuple[int, Partition]] = []
-        """Runs to be removed."""
-        self.watched: dict[tuple[int, int], list[Watch]] = {}
-        """Who may wait for a run, by its place and its partition's number."""
-        self.keys: dict[int, list[str]] = {}
-        """The ordering keys of the records of runs that are not cut yet, and that somebody may wait for."""
-
-    def entries(self) -> list[Entry]:
-        """Every entry in it that somebody still has and knows no fate of."""
-        found = (watch.entry() for watches in self.watched.values() for watch in watches)
-        return [entry for entry in found if entry is not None and entry.fate is None]
-
-    def note_cut(self, partitions: int) -> None:
-        """Find in the runs that were cut what is waited for."""
-        for seq, keys in self.keys.items():
-            watches = {watch.at: watch for watch in self.watched.pop((seq, UNCUT))}
-            counts: Counter[int] = Counter()
-            for index, key in enumerate(keys):
-                part = partition_of(key, partitions)
-                if index in watches:
-                    watch = watches[index]._replace(at=counts[part])
-                    self.watched.setdefault((seq, part), []).append(watch)
-                counts[part] += 1
-        self.keys.clear()
 
 
 class Spool:
@@ -257,7 +201,7 @@ class Spool:
                 continue
             left -= here.keys()
             try:
-                runs = await self._apart(partial(_removed_and_read, shelf, here))
+                runs = await self._apart(partial(shelf.removed_and_read, here))
             except SpoolDamaged as exc:
                 await self._set_aside(shelf, exc)
                 raise
@@ -313,7 +257,7 @@ class Spool:
             await self._apart(lambda: None)  # what it does now ends first
         for shelf in list(self._shelves):
             try:
-                await self._apart(partial(_removed_and_read, shelf, {}))
+                await self._apart(partial(shelf.removed_and_read, {}))
             except SpoolFailed as exc:
                 self._complain("disk", str(exc))
             if not shelf.records.total():
@@ -383,19 +327,3 @@ class Spool:
         except RuntimeError:  # the interpreter exits: threads take nothing more, and nobody else uses this loop
             return work()
         return await future
-
-
-def _removed_and_read(shelf: Shelf, wanted: Mapping[Partition, int]) -> dict[Partition, Run]:
-    """In the spool's thread: remove what is done, and the next run of each partition in *wanted*."""
-    done = list(shelf.done)
-    if done:
-        try:
-            shelf.file.remove(done)
-        except SpoolDamaged:
-            raise
-        except SpoolFailed:  # the disk is full, perhaps: reading it is all the more urgent
-            pass
-        else:
-            del shelf.done[: len(done)]
-    runs = {where: shelf.file.next(where, after, shelf.partitions) for where, after in wanted.items()}
-    return {where: run for where, run in runs.items() if run is not None}
