@@ -12,6 +12,7 @@ import itertools
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -94,8 +95,8 @@ class Chaos:
         """From an empty store to the verdict.
 
         Raises:
-            NotDrained: What was accepted was not stored within a minute after everything was healed.
-            TimeoutError: A worker did not start, or a producer did not end.
+            NotDrained: A producer did not end, or what was accepted was not stored, within a minute after the healing.
+            TimeoutError: A worker did not start, or what killed producers have left was not sent.
         """
         system, settings = self._system, self._settings
         system.run("migrate")
@@ -136,7 +137,10 @@ class Chaos:
         for agent in agents:
             agent.send_signal(signal.SIGTERM)
         for agent in agents:
-            await asyncio.to_thread(agent.wait, _SETTLE_S)
+            try:
+                await asyncio.to_thread(agent.wait, _SETTLE_S)
+            except subprocess.TimeoutExpired:
+                raise NotDrained(f"producer {agent.pid} DID NOT END within {_SETTLE_S} s of SIGTERM") from None
         if self._settings.with_spool:
             self.tell("what killed producers have left is sent")
             async with asyncio.timeout(_SETTLE_S), self._system.producer():
