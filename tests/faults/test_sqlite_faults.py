@@ -26,7 +26,6 @@ async def test_a_file_locked_by_a_stranger_holds_up_its_lanes_alone(system: Syst
         with sqlite_locked(system.sql_url, "EXCLUSIVE"):
             await load.waits(*SQL_LANES, seconds=3)
             await load.flows("embeddings")
-        await load.catches_up(*SQL_LANES)
 
 
 async def test_a_full_disk_loses_nothing_and_goes_on_where_there_is_room_again(system: System) -> None:
@@ -38,7 +37,6 @@ async def test_a_full_disk_loses_nothing_and_goes_on_where_there_is_room_again(s
         with disk.full(worker.pid):
             await load.waits(*SQL_LANES)
             await load.flows("embeddings")
-        await load.catches_up(*SQL_LANES)
 
 
 async def test_a_folder_that_may_not_be_written_is_waited_for(system: System) -> None:
@@ -54,7 +52,6 @@ async def test_a_folder_that_may_not_be_written_is_waited_for(system: System) ->
             start_worker(system, WITHOUT_PRIVILEGE)
             await load.flows("embeddings")
             await load.waits(*SQL_LANES)
-        await load.catches_up(*SQL_LANES)
 
 
 async def test_a_file_that_was_moved_away_is_waited_for_and_lacks_nothing_when_it_is_back(system: System) -> None:
@@ -67,7 +64,6 @@ async def test_a_file_that_was_moved_away_is_waited_for_and_lacks_nothing_when_i
         await load.waits(*SQL_LANES)
         await load.flows("embeddings")
         away.rename(system.database)
-        await load.catches_up(*SQL_LANES)
     assert "is not there; bring it back" in log_of(system)
 
 
