@@ -11,7 +11,7 @@ from penstock.producer import Producer
 from penstock.producer.errors import ProducerClosed
 from penstock.testing.system import System
 from penstock.wire.ids import format_id, id_from_key
-from tests.faults.watching import ended, judged_sound, took_over
+from tests.faults.watching import ended, flowing, judged_sound
 
 
 async def test_a_killed_producer_costs_what_it_had_not_sent_and_nothing_else(system: System) -> None:
@@ -20,8 +20,7 @@ async def test_a_killed_producer_costs_what_it_had_not_sent_and_nothing_else(sys
     system.start_worker()
     await system.workers_alive(1)
     killed, living = system.start_agent(seconds=60, rate=300), system.start_agent(seed=1, seconds=4, rate=300)
-    await took_over(system)
-    await asyncio.sleep(2)
+    await flowing(system, records=600)
     killed.kill()
 
     assert await ended(living) == 0

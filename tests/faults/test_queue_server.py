@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from penstock.testing.system import System
-from tests.faults.watching import agents_done, ended, judged_sound
+from tests.faults.watching import agents_done, ended, flowing, judged_sound
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def test_server_worker_and_producer_killed_together_lose_nothing(system: S
     worker = system.start_worker()
     await system.workers_alive(1)
     agent = system.start_agent(seconds=30, rate=400)
-    await asyncio.sleep(2)
+    await flowing(system, records=500)
     for process in (worker, agent):
         process.kill()
     system.server.kill()
@@ -55,7 +55,7 @@ async def test_a_worker_ends_in_order_while_the_queue_server_is_away(system: Sys
     leaving = system.start_worker()
     await system.workers_alive(1)
     system.start_agent(seconds=4, rate=300)
-    await asyncio.sleep(1)
+    await flowing(system)
     system.server.kill()
     leaving.send_signal(signal.SIGTERM)
 

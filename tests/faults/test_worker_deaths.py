@@ -8,7 +8,7 @@ from collections import defaultdict
 
 from penstock.query import Reader
 from penstock.testing.system import System
-from tests.faults.watching import agents_done, ended, judged_sound, took_over
+from tests.faults.watching import agents_done, ended, flowing, judged_sound
 
 RECORDS = 20_000
 SESSIONS = 40
@@ -88,8 +88,7 @@ async def test_both_workers_killed_at_once_lose_and_repeat_nothing(system: Syste
     both = [system.start_worker(), system.start_worker()]
     await system.workers_alive(2)
     system.start_agent(seconds=4, rate=400)
-    await took_over(system)
-    await asyncio.sleep(1)
+    await flowing(system)
     for worker in both:
         worker.kill()
     system.start_worker()

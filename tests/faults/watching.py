@@ -30,6 +30,14 @@ async def ended(process: Process, timeout_s: float = 30) -> int:
     return code
 
 
+async def flowing(system: System, records: int = 200, timeout_s: float = 30) -> None:
+    """Wait until the queue has accepted so many records more."""
+    wanted = (await system.counts()).accepted + records
+    async with asyncio.timeout(timeout_s):
+        while (await system.counts()).accepted < wanted:
+            await asyncio.sleep(_LOOK_S)
+
+
 async def took_over(system: System, timeout_s: float = 30) -> float:
     """Seconds until all that lies in the logs at this moment is settled."""
     began = time.monotonic()
