@@ -219,6 +219,63 @@ async def test_a_replay_that_an_older_worker_settled_holds_nobody_for_ever(queue
     assert await outcome(queue, inquiry) == ["stored"]
 
 
+async def died_twice_in_one_frame(queue: Queue) -> tuple[Inquiry, list[DeadEntry]]:
+    """Two letters with one trace: two calls with one id in one frame, or two pieces of one stream."""
+    first = await pushed(queue, "p")
+    inquiry = Inquiry("same", first.id)
+    lease = await owned(queue)
+    traces = [trace(inquiry)] * 2
+    letters = [letter("same"), letter("other")]
+    await queue.commit(settling(lease, [first], stored=-1, dead=2, letters=letters, traces=traces))
+    await queue.release(lease)
+    return inquiry, await queue.dead_letters(WHERE, 10)
+
+
+async def test_a_record_is_dead_while_one_of_the_letters_with_its_trace_is(queue: Queue) -> None:
+    inquiry, (one, _) = await died_twice_in_one_frame(queue)
+
+    assert await queue.purge(one)
+
+    assert await outcome(queue, inquiry) == ["other"]
+
+
+async def test_a_record_is_dead_while_a_letter_of_its_trace_is_left_behind_by_a_replay(queue: Queue) -> None:
+    inquiry, (one, _) = await died_twice_in_one_frame(queue)
+
+    await queue.replay(one, FRAME)
+    assert await outcome(queue, inquiry) == ["other"]
+    await settle(queue, replayed=[trace(inquiry)])
+
+    assert await outcome(queue, inquiry) == ["other"]
+
+
+async def test_a_record_is_held_until_the_last_replay_of_its_trace_is_settled(queue: Queue) -> None:
+    inquiry, letters = await died_twice_in_one_frame(queue)
+    for entry in letters:
+        await queue.replay(entry, FRAME)
+    lease = await owned(queue)
+    one, two = await queue.read(WHERE, 10)
+
+    assert await queue.commit(settling(lease, [one], replayed=[one.trace]))
+    assert await outcome(queue, inquiry) == ["held"]
+    assert await queue.commit(settling(lease, [two], replayed=[two.trace]))
+
+    assert await outcome(queue, inquiry) == ["stored"]
+    assert not await queue.client.hlen(queue.keys.dead_index(WHERE))
+
+
+async def test_a_letter_that_an_older_worker_wrote_of_a_replayed_record_is_known(queue: Queue) -> None:
+    first = await pushed(queue, "p")
+    inquiry = Inquiry("same", first.id)
+    await settle(queue, "same", trace(inquiry))
+    (entry,) = await queue.dead_letters(WHERE, 10)
+    await queue.replay(entry, FRAME)
+
+    await settle(queue, "same")  # without a trace, and names no replayed one
+
+    assert await outcome(queue, inquiry) == ["same"]
+
+
 async def test_a_letter_by_an_older_worker_is_of_no_record_that_came_after_it(queue: Queue) -> None:
     first = await pushed(queue, "p1")
     await settle(queue, "same")

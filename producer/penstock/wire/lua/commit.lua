@@ -30,7 +30,8 @@ end
 
 for _, trace in ipairs(cmsgpack.unpack(ARGV[16])) do
   local at = redis.call('HGET', KEYS[5], trace)
-  if at and string.byte(at) == 62 then -- '>', as replay left it
+  -- '>' and where it lies, as the last replay of that trace left it, which may lie behind the prefix.
+  if at and string.byte(at) == 62 and #redis.call('XRANGE', KEYS[3], string.sub(at, 2), ARGV[3], 'COUNT', 1) == 1 then
     redis.call('HDEL', KEYS[5], trace)
   end
 end

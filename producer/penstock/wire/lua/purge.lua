@@ -17,7 +17,9 @@ end
 if redis.call('HGET', KEYS[2], ARGV[2]) == ARGV[1] then
   redis.call('HDEL', KEYS[2], ARGV[2]) -- else a later letter of the same record is the one to find
 end
-redis.call('HDEL', KEYS[2], trace)
+if redis.call('HGET', KEYS[2], trace) == ARGV[1] then
+  redis.call('HDEL', KEYS[2], trace)
+end
 if ARGV[6] ~= '' then
   redis.call('HDEL', KEYS[5], ARGV[6])
 end

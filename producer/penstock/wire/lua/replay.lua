@@ -20,8 +20,10 @@ if ARGV[8] ~= '' then
   redis.call('HDEL', KEYS[6], ARGV[8])
 end
 local at = redis.call('XADD', KEYS[3], '*', 'f', ARGV[4], 'n', ARGV[3], 'h', ARGV[5], 'p', trace)
-if trace ~= '' then
-  redis.call('HSET', KEYS[2], trace, '>' .. at) -- who waits for the record learns that it is on its way again
+local found = trace ~= '' and (redis.call('HGET', KEYS[2], trace) or ARGV[1])
+if found == ARGV[1] or found and string.byte(found) == 62 then
+  -- Who waits for the record learns that it is on its way again, unless another letter of it stays behind.
+  redis.call('HSET', KEYS[2], trace, '>' .. at)
 end
 if ARGV[6] ~= '' then
   redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[7], '*', 'i', ARGV[2], 'l', at, 'e', ARGV[6])

@@ -28,15 +28,17 @@ for a = 1, #ARGV, 2 do
   end
   local found = buries and redis.call('HMGET', KEYS[3], trace .. ':' .. id, entry .. ':', id) or {}
   local at = found[1] or found[2]
+  local replayed = at and string.byte(at) == 62 and string.sub(at, 2) -- '>' and the entry that brings it again
   if bar and redis.call('SISMEMBER', KEYS[4], id) == 1 then
     held[#held + 1] = number
-  elseif at and string.byte(at) == 62 then
-    -- Replayed: '>' and the entry that brings it again. Settled past it, it was by a worker that leaves no traces.
-    if is_after(string.sub(at, 2), done) then
-      held[#held + 1] = number
-    end
+  elseif replayed and is_after(replayed, done) then
+    held[#held + 1] = number
   elseif at or found[3] then
-    local letter = redis.call('XRANGE', KEYS[2], at or found[3], at or found[3])[1]
+    if replayed then -- and settled past it, by an older worker, which leaves no traces
+      at, entry = nil, replayed
+    end
+    local where = at or found[3]
+    local letter = where and redis.call('XRANGE', KEYS[2], where, where)[1]
     local fields = {}
     for f = 1, letter and #letter[2] or 0, 2 do
       fields[letter[2][f]] = letter[2][f + 1]
