@@ -30,7 +30,8 @@ async def test_a_worker_killed_at_any_step_is_replaced_within_its_lease(system: 
 
 
 async def test_a_worker_that_ends_in_order_hands_over_at_once(system: System) -> None:
-    """Twice, each time under load: within 0.06 to 0.3 s, and not a lease later."""
+    """Twice, each time under load. With a lease of 10 s, of which nobody waits for the end."""
+    system.settings["PENSTOCK_LEASE_MS"] = "10000"
     _, *leaving = [system.start_worker() for _ in range(3)]
     await system.workers_alive(3)
     system.start_agent(seconds=4, rate=400)
@@ -41,7 +42,7 @@ async def test_a_worker_that_ends_in_order_hands_over_at_once(system: System) ->
         took_s.append(await took_over(system))
         assert await ended(worker) == 0
 
-    assert max(took_s) < LEASE_S, took_s
+    assert max(took_s) < 5, took_s
     await agents_done(system)
     await judged_sound(system, accepted=1_000)
 
