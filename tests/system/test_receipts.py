@@ -99,6 +99,28 @@ async def test_a_record_in_a_damaged_frame_is_dead_and_its_neighbours_in_the_pus
     assert (await purge(queue, ids=[raised.value.letter_id])).letters == 1
 
 
+async def test_of_a_damaged_frame_that_can_be_read_in_the_end_only_what_is_refused_is_dead(
+    queue: Queue, producer: Producer, store: ListStore, where: Partition
+) -> None:
+    """As if an upgraded worker could read what an older one could not."""
+    receipts = [say(producer, content) for content in ("fine", BAD, "fine, too")]
+    await producer.flush()
+    (entry,) = await queue.read(where, 10)
+    await put_back(queue, where, [entry._replace(frame=entry.frame[:-7])])
+    await drain_all(queue, store)
+    assert {await outcome(receipt) for receipt in receipts} == {"undecodable"}
+    await replay(queue)
+    (again,) = await queue.read(where, 10)
+
+    await queue.client.delete(queue.keys.log(where))
+    await queue.client.xadd(
+        queue.keys.log(where), {"f": entry.frame, "n": 3, "h": again.past, "p": again.trace}, id=again.id
+    )
+    await drain_all(queue, store)
+
+    assert [await outcome(receipt) for receipt in receipts] == ["stored", "rejected", "stored"]
+
+
 async def test_an_id_sent_again_and_corrected_has_two_fates(queue: Queue, producer: Producer, store: ListStore) -> None:
     own = "0199f3a0-0000-7000-8000-000000000001"
     bad = say(producer, BAD, own)

@@ -20,7 +20,7 @@ class Traces:
         self._by_call: defaultdict[tuple[bytes, int], deque[str]] = defaultdict(deque)
         for entry, records in brought:
             for record in records:
-                trace = entry.trace or trace_of(entry.id, format_id(record.id))
+                trace = _trace_of(record, entry)
                 self._as_read[id(record)] = trace
                 self._by_call[record.id, record.created_at_us].append(trace)
 
@@ -32,6 +32,12 @@ class Traces:
             return as_read
         traces = self._by_call.get((record.id, record.created_at_us))
         return traces.popleft() if traces else ""
+
+
+def _trace_of(record: Record, entry: Entry) -> str:
+    if entry.trace.endswith(":"):  # of a whole entry, which could not be decoded before its replay
+        return entry.trace + format_id(record.id)
+    return entry.trace or trace_of(entry.id, format_id(record.id))
 
 
 def trace_of_entry(entry: Entry) -> str:
