@@ -316,6 +316,17 @@ async def test_letters_that_are_past_their_time_are_purged_and_counted_by_lane(q
     assert (counts.purged, counts.dead, counts.balanced) == (901, 1, True)
 
 
+async def test_letters_kept_for_longer_than_time_is_counted_are_kept(queue: Queue) -> None:
+    """As by a retention of 100 years."""
+    await bury(queue, LOGS, [letter(log())])
+    gone: Counter[str] = Counter()
+
+    await expire(queue, -1_000, gone, no_rest)
+
+    assert not gone
+    assert len(await ids(queue)) == 1
+
+
 async def test_a_purge_by_age_ends_after_a_slice_where_it_is_told_to(queue: Queue) -> None:
     await bury(queue, MESSAGES, [letter(message()) for _ in range(450)])
     gone: Counter[str] = Counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 import pytest
@@ -162,6 +163,40 @@ async def test_a_broken_line_is_told_and_costs_only_itself(queue: Queue, elsewhe
     assert (done.letters, [number for number, _ in done.faults]) == (1, [2, 3, 4, 5])
     assert "envelope" in done.faults[3][1]
     assert (await total(elsewhere)).balanced
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"records": 2**63},
+        {"partition": 8},
+        {"partition": True},
+        {"entry": "-5-3"},
+        {"entry": f"{2**64}-0"},
+        {"envelope": {"edits": 5}},
+        {"envelope": {"edits": [[1, 5]]}},
+        {"envelope": {"first_at_ms": "yesterday"}},
+        {"envelope": {"last_at_ms": 10**18}},
+        {"envelope": {"kind": 5}},
+        {"envelope": {"reason": ["a"]}},
+        {"envelope": {"fingerprint": 5}},
+        {"envelope": {"replayed_as": 5}},
+        {"envelope": {"attempts": "3"}},
+    ],
+    ids=str,
+)
+async def test_a_letter_that_nothing_could_be_done_with_is_not_taken_in(
+    queue: Queue, elsewhere: Queue, odd: dict[str, Any]
+) -> None:
+    await bury_records(queue, [message(), message()])
+    header, line, *rest = await exported(queue)
+
+    done = await import_letters(elsewhere, [header, orjson.dumps({**orjson.loads(line), **odd}), *rest])
+
+    assert (done.letters, [number for number, _ in done.faults]) == (1, [2])
+    assert len(await letters(elsewhere)) == 1
+    assert (await total(elsewhere)).balanced
+    assert (await dlq.replay(elsewhere)).letters == 1
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])

@@ -34,6 +34,9 @@ HEADER = "penstock_dead_letters"
 KIND = "dead_letter"
 END = "end"
 
+_MOST_RECORDS = 10**9
+"""A letter counts for: a larger number is no count of ours, and would break the counters of its partition."""
+
 _AT_ONCE = 200
 _BYTES_AT_ONCE = 4 * 1024 * 1024
 
@@ -216,14 +219,35 @@ def _entry(told: dict[str, Any], before: int, partitions: int) -> DeadEntry:
         lane, number, records, envelope = told["lane"], told["partition"], told["records"], told["envelope"]
         record = base64.b64decode(told["record"], validate=True)
         letter = Letter(format_id(parse_id(told["id"])), records, record, msgpack.packb(envelope))
-        at = "{}-{}".format(*position(told["entry"]))
+        at = position(told["entry"])
     except KeyError as exc:
         raise BadLine(f"it has no {exc.args[0]}") from None
     except (TypeError, AttributeError, ValueError) as exc:
         raise BadLine(f"a field is not what it should be: {exc}") from None
     if lane not in LANES or not isinstance(envelope, dict):
         raise BadLine(f"lane is {lane!r}; known are {', '.join(LANES)}")
-    if type(number) is not int or type(records) is not int or records < 1 or number < 0:
-        raise BadLine("partition and records must be whole numbers")
-    entry = DeadEntry(Partition(lane, number), at, letter)
+    if type(number) is not int or not 0 <= number < before:
+        raise BadLine(f"partition is {number!r}; a whole number below {before} is needed")
+    if type(records) is not int or not 1 <= records <= _MOST_RECORDS:
+        raise BadLine(f"records is {records!r}; 1 to {_MOST_RECORDS:,} are accepted")
+    if not all(0 <= part < 2**64 for part in at):
+        raise BadLine("entry is no place in a stream")
+    entry = DeadEntry(Partition(lane, number), "{}-{}".format(*at), letter)
+    _refuse_unshowable(entry)
     return entry if before == partitions else entry._replace(partition=place_of(entry, partitions))
+
+
+def _refuse_unshowable(entry: DeadEntry) -> None:
+    """One letter whose envelope cannot be read would stand in the way of all behind it."""
+    try:
+        letter = DeadLetter.of(entry)
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise BadLine(f"the envelope is not what it should be: {exc}") from None
+    told = letter.envelope
+    texts = (told.record_kind, told.kind, told.reason, told.fingerprint, told.worker, told.version, told.replayed_as)
+    if (
+        not all(isinstance(text, str) for text in texts)
+        or type(told.attempts) is not int
+        or type(told.replays) is not int
+    ):
+        raise BadLine("the envelope is not what it should be")

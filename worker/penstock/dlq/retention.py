@@ -24,7 +24,7 @@ async def expire(queue: Queue, before_ms: int, gone: Counter[str], pause: Callab
         QueueUnavailable: No answer; more may be gone than *gone* tells.
     """
     for where in queue.all_partitions():
-        while page := await queue.dead_letters(where, _SLICE, upto=str(before_ms - 1)):
+        while page := await queue.dead_letters(where, _SLICE, upto=str(max(0, before_ms - 1))):
             began = time.monotonic()
             replies = await queue.purge_all([purge_of(DeadLetter.of(entry)) for entry in page])
             gone[where.lane] += sum(reply is True for reply in replies)
