@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,12 +14,15 @@ from structlog.testing import capture_logs
 from penstock.producer import BlockingProducer, Producer, ProducerSettings, RecordDropped
 from penstock.producer.barriers import all_sent
 from penstock.producer.receipt import Entry, Placed, Receipt, Ticket, at_level
+from penstock.producer.sender import Sender
 from penstock.producer.stream import Run
+from penstock.wire.entries import Confirmed
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.keys import Partition, partition_of
 from penstock.wire.levels import FAST, FSYNC, REPLICATED
 from penstock.wire.settings import InvalidSetting
-from tests.unit.producer_support import FakeLog, roomy, sending, ticket
+from penstock.wire.tasks import end_task
+from tests.unit.producer_support import AT_ONCE, FakeLog, roomy, sending, ticket
 
 WHERE = Partition("messages", partition_of("s", 2))
 
@@ -250,3 +254,34 @@ def test_an_unknown_level_is_refused_with_those_there_are() -> None:
         ProducerSettings(replicas=0)
     with pytest.raises(InvalidSetting, match=r"memory_gate is 1\.5; a share from 0"):
         ProducerSettings(memory_gate=1.5)
+
+
+class _HardOfHearing(FakeLog):
+    """Swallows a cancellation that meets the end of a call, as redis-py does before Python 3.12."""
+
+    swallowed = False
+
+    async def confirm(self, producers: Mapping[Partition, str], levels: int) -> Confirmed:
+        try:
+            return await super().confirm(producers, levels)
+        except asyncio.CancelledError:
+            if self.swallowed:
+                raise
+            self.swallowed = True
+            raise QueueUnavailable("the connection was lost") from None
+
+
+async def test_sending_ends_though_a_confirmation_swallows_the_cancellation() -> None:
+    log, buffer = _HardOfHearing(), roomy()
+    log.synced.clear()
+    sender = Sender(log, buffer, AT_ONCE, "p")
+    buffer.ring = sender.ring
+    buffer.add(ticket(content="a", level=FSYNC))
+    task = asyncio.create_task(sender.run())
+    await _pushed(log, ["a"])
+    await _turns()
+
+    async with asyncio.timeout(5):
+        await end_task(task)
+
+    assert log.swallowed

@@ -183,6 +183,33 @@ async def test_a_task_ends_though_it_swallows_a_cancellation() -> None:
     assert task.cancelled()
 
 
+async def test_a_task_has_ended_also_when_whoever_ended_it_was_cancelled() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            begun.set()
+            await asyncio.wait((asyncio.create_task(ended.wait()),))
+
+    async def outer() -> None:
+        inner = asyncio.create_task(slow())
+        await asyncio.sleep(0)
+        try:
+            await end_task(inner)
+        finally:
+            assert inner.done()
+
+    task = asyncio.create_task(outer())
+    await begun.wait()
+    task.cancel()
+    asyncio.get_running_loop().call_soon(ended.set)
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_closing_tells_those_who_wait() -> None:
     queue = FakeSettled()
     tracker = Tracker(queue)

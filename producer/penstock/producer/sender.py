@@ -26,6 +26,7 @@ from penstock.wire.errors import ConfigMismatch, PenstockError, PushLost, QueueF
 from penstock.wire.frames import MAX_FRAME_BYTES
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.levels import FAST
+from penstock.wire.tasks import end_task
 
 if TYPE_CHECKING:
     from penstock.producer.spool import Spool
@@ -132,9 +133,11 @@ class Sender:
 
     async def run(self) -> None:
         """Send until cancelled, and have what was sent confirmed where that is needed."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.syncer.run(), name="penstock-syncer")
+        syncing = asyncio.create_task(self.syncer.run(), name="penstock-syncer")
+        try:
             await self._send_on()
+        finally:
+            await end_task(syncing)  # a TaskGroup cancels once, which redis-py may swallow
 
     async def _send_on(self) -> None:
         if self.spool is not None:
