@@ -21,10 +21,12 @@ from penstock.producer.receipt import Placed, Ticket
 from penstock.producer.sender import Sender
 from penstock.producer.spiller import Spiller
 from penstock.producer.spool import Spool
+from penstock.producer.spool_file import Draft
 from penstock.wire.entries import Push, Pushed
 from penstock.wire.errors import QueueFull, QueueUnavailable
 from penstock.wire.frames import decode_frame
 from penstock.wire.keys import Partition
+from penstock.wire.levels import FAST
 from penstock.wire.records import Message
 from penstock.wire.tasks import end_task
 from tests.unit.producer_support import AT_ONCE, FakeLog, roomy, ticket
@@ -264,3 +266,32 @@ async def test_the_bound_keeps_the_rest_of_a_line_in_memory_and_in_order(folder:
     reason = next(line["reason"] for line in lines if line["event"] == "the spool cannot be used")
     assert "of 500 bytes" in reason
     assert "raise spool_bytes" in reason
+
+
+async def test_a_spool_that_all_was_sent_from_is_removed_though_nothing_more_is_sent(folder: Path) -> None:
+    log = ManyProducersLog()
+    with capture_logs():
+        left = Life(log, folder, "p")
+        await waits(left, log)
+        await left.die()
+        log.script.clear()
+        life = Life(log, folder, "q")
+        async with asyncio.timeout(5):
+            while list(folder.glob("*.spool")):
+                await asyncio.sleep(0.001)
+        await life.close()
+    assert log.contents("s") == ["0", "1", "2"]
+
+
+async def test_a_file_that_is_being_filled_is_not_removed_though_all_before_was_sent(folder: Path) -> None:
+    spool, where = Spool(folder, "test", 10**9), Partition("messages", 0)
+    first, second = (Draft(where, "p", number, 1, 1, FAST, ["s", ticket().packed]) for number in (1, 2))
+    with capture_logs():
+        [place] = await spool.put([first], 2, "away")
+        spool.confirmed(where, place, ())
+        await asyncio.gather(spool.next(()), spool.put([second], 2, "away"))
+
+        run, _ = (await spool.next([where]))[where]
+
+        assert run.push.number == 2
+        await spool.close()

@@ -176,9 +176,12 @@ class Sender:
     # -- when -----------------------------------------------------------------------------------
 
     async def _until_due(self) -> None:
-        """Wait for a first record and the linger window after it, or for a line to become due."""
+        """Wait for a first record and the linger window after it, or for a line to become due.
+
+        A spool from which all was sent is removed first: for those who look, its records wait.
+        """
         due_s = min((line.due_s() for line in self.lines), default=math.inf)
-        if due_s <= self._now_s():
+        if due_s <= self._now_s() or (self.spool is not None and self.spool.is_spent):
             return
         if not self._buffer.entries:
             await self._sleep(due_s, records=1)

@@ -139,7 +139,11 @@ class Spool:
                 self._shelves.append(self._own)
             shelf = self._own
             shelf.partitions = shelf.partitions or partitions
-            seqs = await self._apart(partial(shelf.file.put, drafts, partitions))
+            shelf.filling = True
+            try:
+                seqs = await self._apart(partial(shelf.file.put, drafts, partitions))
+            finally:
+                shelf.filling = False
         except SpoolDamaged as exc:
             if self._own is not None:
                 await self._set_aside(self._own, exc)
@@ -197,7 +201,8 @@ class Spool:
         left = set(wanted)
         for shelf in list(self._shelves):
             here = {where: shelf.after.get(where, 0) for where in left if shelf.records[where]}
-            if not here and not shelf.done:
+            spent = shelf.is_spent
+            if not here and not shelf.done and not spent:
                 continue
             left -= here.keys()
             try:
@@ -210,7 +215,7 @@ class Spool:
                 raise
             for where, run in runs.items():
                 found[where] = run, Place(shelf, run.seq, run.records, run.size)
-            if not shelf.records.total():
+            if spent and not shelf.records.total() and not shelf.filling:  # filled again meanwhile, it is needed
                 await self._remove(shelf)
         return found
 
@@ -246,8 +251,8 @@ class Spool:
 
     @property
     def is_spent(self) -> bool:
-        """Whether there are files, but with nothing that is to be sent."""
-        return not self.records and bool(self._shelves)
+        """Whether there are files from which all was sent; `next` removes them."""
+        return any(shelf.is_spent for shelf in self._shelves)
 
     # -- the end --------------------------------------------------------------------------------
 

@@ -32,13 +32,15 @@ class Watch(NamedTuple):
 class Shelf:
     """One open file, and what is known of it without looking."""
 
-    __slots__ = ("after", "done", "file", "keys", "partitions", "records", "size", "uncut_after", "watched")
+    __slots__ = ("after", "done", "file", "filling", "keys", "partitions", "records", "size", "uncut_after", "watched")
 
     def __init__(self, file: SpoolFile) -> None:
         self.file = file
         self.records, self.size = file.totals()
         self.after: dict[Partition, int] = {}
         """The last run of each partition that the queue has, perhaps not removed yet."""
+        self.filling = False
+        """Something is being put there, which nothing else here counts yet."""
         self.partitions = 0
         """How many it is cut for; 0 for not."""
         self.uncut_after = 0
@@ -49,6 +51,11 @@ class Shelf:
         """Who may wait for a run, by its place and its partition's number."""
         self.keys: dict[int, list[str]] = {}
         """The ordering keys of the records of runs that are not cut yet, and that somebody may wait for."""
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the queue has all that was put there."""
+        return bool(self.done or self.uncut_after) and not self.records.total() and not self.filling
 
     def entries(self) -> list[Entry]:
         """Every entry in it that somebody still has and knows no fate of."""
