@@ -34,30 +34,35 @@ class OpenFiles:
         return not self._was_writable and os.access(self._path, os.W_OK)
 
     def part(self, connection: sqlite3.Connection, claim: Claim) -> None:
-        """Move the log into the database, wherever that is now, and close *connection*.
+        """Close *connection*; where another file has the name by now, move the log into the one that it belongs to.
 
         SQLite leaves the log of a moved file behind. The moved file would lack up to 40 MB, and the next file of that
-        name would have them read into it, which can ruin it. Of several writers the one with the *claim* does it.
+        name would have them read into it, which can ruin it. Until there is one, the log waits under its name: a file
+        that comes back needs it, and others may write there already. Of several writers, the one with the *claim* does.
 
         Raises:
-            StoreUnavailable: Another one is to do it, or reads the moved file. May be called again.
+            StoreUnavailable: The name is nobody's, another one is to do it, or reads the moved file. Call again later.
         """
+        if not is_there(self._path):
+            raise StoreUnavailable(f"{self._path} is not there; bring it back, or start a new worker")
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        is_left_behind = self._is_named(self._log) and not self._is_named(self._path)
-        if is_left_behind and not claim.take():
-            raise StoreUnavailable(f"{self._path} was moved or replaced; another writer is about to move its log")
+        if self._is_named(self._log) and not self._is_named(self._path):
+            if not claim.take():
+                raise StoreUnavailable(f"{self._path} was moved or replaced; another writer is about to move its log")
+            self._empty_log(connection)
+            # Others may have it open still. Its name must not lead them to the next file, or that one's writers to it.
+            for file in (self._log, self._index):
+                if self._is_named(file):
+                    file.unlink(missing_ok=True)
+        connection.close()
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
         (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StoreUnavailable(
                 f"{self._path} was moved or replaced while others read from it; end them, so that its log can follow it"
             )
-        connection.close()
-        if is_left_behind:
-            # Others may have it open still. Its name must not lead them to the next file, or that one's writers to it.
-            for file in (self._log, self._index):
-                if self._is_named(file):
-                    file.unlink(missing_ok=True)
 
     def _is_named(self, file: Path) -> bool:
         return self._found[file] == _identity(file)
