@@ -11,7 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import msgpack
 import pytest
+from arq import create_pool
+from arq.connections import RedisSettings
 
 from penstock.embedded import EmbeddedQueue
 from penstock.testing.system import System
@@ -43,6 +46,21 @@ async def test_a_burst_worker_drains_everything_and_ends(system: System, command
     assert sum(map(len, system.contents().values())) == 500
     counts = await system.counts()
     assert (counts.stored, counts.pending, counts.balanced) == (1000, 0, True)
+
+
+async def test_the_sweep_that_a_worker_of_0_1_queued_is_taken_as_done(system: System) -> None:
+    """It is a job of arq's there, each second; unknown here, each would be told with a traceback."""
+    settings = RedisSettings.from_dsn(system.server.url)
+    pool = await create_pool(settings, job_serializer=msgpack.packb)
+    sweep = f"{system.namespace}:sweep"
+    await pool.enqueue_job(sweep, _job_id=f"{sweep}:1750000000000", _queue_name=f"{system.namespace}:arq")
+    await pool.aclose()
+    await send(system, 20)
+
+    done = subprocess.run(OURS, env=system.environment, capture_output=True, text=True, timeout=60, check=True)
+
+    assert (await system.counts()).stored == 40
+    assert not [line for line in done.stderr.splitlines() if json.loads(line)["level"] in ("warning", "error")]
 
 
 async def test_the_log_has_one_line_a_slice_and_none_a_record(system: System) -> None:

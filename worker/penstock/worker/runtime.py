@@ -25,7 +25,7 @@ from arq.jobs import Job, JobStatus
 from arq.worker import Worker, create_worker, func
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from penstock.wire.errors import QueueFull, QueueUnavailable
@@ -65,7 +65,8 @@ _SWEEP_S = 1.0
 _SWEEP_CLAIM_MS = 900
 _LONGEST_DEFER_MS = 10_000
 """Beside a back-off's; a job that is due later than both was queued by a clock that is ahead of ours."""
-_AWAY = (QueueUnavailable, RedisConnectionError, RedisTimeoutError, OSError)
+_AWAY = (QueueUnavailable, RedisError, OSError)
+"""arq's client raises its own errors, and a `WatchError` where the line breaks while a key is watched."""
 
 
 class Foreman:
@@ -87,7 +88,8 @@ class Foreman:
             "functions": [
                 func(
                     cast("Any", self._drain), name="drain", timeout=self._timeout_s(), max_tries=_FOREVER, keep_result=0
-                )
+                ),
+                func(cast("Any", _leave), name=f"{self._config.namespace}:sweep", keep_result=0),
             ],
             "cron_jobs": self._upkeep_jobs(),
             "redis_settings": _redis_settings(self._config.redis_url, self._patience),
@@ -140,7 +142,14 @@ class Foreman:
         await queue.open(self._config.partitions)
         await check_server(queue.scripts, self._config.server_check)
         fleet = Fleet(queue, self._worker_id, self._config.lease_ms)
-        self._site = Site(config=self._config, queue=queue, stores=stores, fleet=fleet, reached=self._reached)
+        self._site = Site(
+            config=self._config,
+            queue=queue,
+            stores=stores,
+            fleet=fleet,
+            reached=self._reached,
+            now_ms=queue.clock.now_ms,
+        )
         await fleet.beat()
         await self._sweep()
         beside = [
@@ -285,6 +294,10 @@ class Foreman:
     def _job_id(self, partition: Partition, generation: int) -> str:
         # arq's job keys are shared by everything on a server, so the namespace is part of the id.
         return f"{self._config.namespace}:drain:{partition}:{generation}"
+
+
+async def _leave(_ctx: dict[Any, Any]) -> None:
+    """What workers of 0.1 queue each second for a sweep, which ours do beside the jobs."""
 
 
 def _running_worker() -> Worker:
