@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from penstock.producer import ProducerSettings, RecordDropped
+from penstock.producer.barriers import all_sent
 from penstock.producer.line import MAX_PUSH_BYTES, MAX_PUSH_MARKS
 from penstock.producer.receipt import Placed, Ticket
 from penstock.wire.errors import ConfigMismatch, QueueRejected, QueueUnavailable
@@ -236,3 +237,16 @@ async def test_giving_up_hands_over_what_is_left_encoded_and_in_order() -> None:
 
     assert [one.packed.endswith(content) for one, content in zip(left, (b"a", b"b"), strict=True)] == [True, True]
     assert buffer.records == buffer.bytes == 0
+
+
+async def test_a_flush_hears_that_the_producer_ended_before_the_queue_let_it_in() -> None:
+    log, buffer = FakeLog(opens=[QueueUnavailable("away")] * 10**6), roomy()
+    buffer.add(ticket())
+    with capture_logs():
+        async with sending(log, buffer) as sender:
+            flush = asyncio.create_task(all_sent(sender))
+            await sender.tried.wait()
+            sender.give_up(RecordDropped("given up"))
+
+            with pytest.raises(RecordDropped, match="given up"):
+                await flush

@@ -45,8 +45,9 @@ async def all_sent(sender: Sender) -> None:
         if not sender.lines.unsent() and not (sender.spool and sender.spool.records):
             return
         await sender.opened.wait()
-    if sender.ended is None:
-        sender.lines.sort()
+    if sender.ended is not None:  # it was never let in, and its lines are empty since nobody sends
+        raise sender.ended
+    sender.lines.sort()
     marks = [(line, line.pushed + line.unpushed()) for line in sender.lines]
     for line, upto in marks:
         await _until(sender, line, partial(_has_pushed, line, upto))

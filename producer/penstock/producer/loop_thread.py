@@ -42,8 +42,16 @@ class LoopThread:
             raise
 
     def stop(self) -> None:
-        """Stop and close the loop. What ran on it must have ended."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_STOP_TIMEOUT_S)
+        """Stop and close the loop, once what threads have it run has ended; what takes longer than 5 s is cancelled."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        self._thread.join(_STOP_TIMEOUT_S + 1)
         if not self._thread.is_alive():
             self._loop.close()
+
+    async def _end(self) -> None:
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        if running:  # an interrupted close, or threads that are just hearing of it
+            _, late = await asyncio.wait(running, timeout=_STOP_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+        self._loop.call_soon(self._loop.stop)

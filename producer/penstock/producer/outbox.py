@@ -22,7 +22,7 @@ from penstock.wire.ids import from_us
 from penstock.wire.inquiry import Buried
 from penstock.wire.keys import Partition, partition_of
 from penstock.wire.queue import Queue
-from penstock.wire.tasks import end_task
+from penstock.wire.tasks import end_task, see_through
 
 if TYPE_CHECKING:
     from penstock.producer.spiller import Spiller
@@ -49,7 +49,7 @@ class Outbox:
         self._spiller = _spiller_of(self.sender, self._spool, buffer, settings)
         self._task: asyncio.Task[None] | None = None
         self._spilling: asyncio.Task[None] | None = None
-        self._stopped = False
+        self._ending: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
 
     def start(self) -> None:
@@ -58,7 +58,7 @@ class Outbox:
         Raises:
             ProducerClosed: It was started before.
         """
-        if self._task is not None or self._stopped:
+        if self._task is not None or self._ending is not None:
             raise ProducerClosed("the producer was started before; make a new one")
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self.sender.run(), name="penstock-sender")
@@ -172,7 +172,7 @@ class Outbox:
         """See `Producer.flush`."""
         if until not in ("queued", "stored"):
             raise ValueError(f"until is {until!r}; queued or stored is needed")
-        if self._stopped:
+        if self._ending is not None:
             raise ProducerClosed("the producer is closed; flush inside its `with` block")
         try:
             async with asyncio.timeout(timeout_s) as limit:
@@ -208,12 +208,14 @@ class Outbox:
     async def close(self) -> None:
         """Stop taking, send what is there within `close_timeout_s`, settle what is left, close. May be repeated.
 
-        With a spool what is left goes there, at once where the queue is away.
+        With a spool what is left goes there, at once where the queue is away. Cancelled, it waits no longer for the
+        queue, and does the rest before it ends.
 
         Raises:
             Exception: An error that nobody foresaw kept records from being sent. They are in the spool, or dropped.
         """
-        if self._stopped:
+        if self._ending is not None:
+            await see_through(self._ending)
             return
         self._buffer.close()
         self._room.set()
@@ -240,7 +242,11 @@ class Outbox:
                 flush.result()
 
     async def _stop(self) -> None:
-        self._stopped = True
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end_all(), name="penstock-closing")
+        await see_through(self._ending)
+
+    async def _end_all(self) -> None:
         await self.claims.close()
         if self._task is not None:
             await end_task(self._task)

@@ -1,4 +1,4 @@
-"""How a task that talks to the queue is ended."""
+"""How a task is ended, or waited for to its end."""
 
 from __future__ import annotations
 
@@ -23,3 +23,16 @@ async def end_task(task: asyncio.Task[Any]) -> None:
             cancelled = True
     if cancelled:
         raise asyncio.CancelledError
+
+
+async def see_through(task: asyncio.Task[Any]) -> None:
+    """Wait until *task* has ended, and raise what it raised. Cancelled, it first sees to that."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    task.result()
