@@ -168,3 +168,17 @@ async def test_a_full_partition_leaves_the_others_half_the_buffer_until_it_is_ta
 def ticket_of(buffer: Buffer, session: str) -> Entry:
     buffer.add(one := ticket(session))
     return one
+
+
+def test_the_alarm_is_given_when_the_rest_that_refused_partitions_leave_is_so_full() -> None:
+    buffer, given = roomy(max_records=100), []
+    buffer.alarm = lambda: given.append(buffer.records)
+    buffer.refuse(WHERE, list, 2)
+    fill(buffer, HOT)
+
+    buffer.alarm_at(0.5)
+    assert given == []
+    for _ in range(40):
+        buffer.add(entry(COLD))
+
+    assert given == [75]

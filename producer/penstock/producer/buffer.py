@@ -172,8 +172,9 @@ class Buffer:
 
     def _watch(self) -> None:
         """One pair of marks for both, since every call compares with them."""
-        self._wake_records = min(self._due_records, self._alarm_share * self.max_records)
-        self._wake_bytes = min(self._due_bytes, self._alarm_share * self.max_bytes)
+        records, total_bytes = self._alarm_marks()
+        self._wake_records = min(self._due_records, records)
+        self._wake_bytes = min(self._due_bytes, total_bytes)
         if self.records >= self._wake_records or self.bytes >= self._wake_bytes:
             self._wake()
 
@@ -181,11 +182,17 @@ class Buffer:
         if self.records >= self._due_records or self.bytes >= self._due_bytes:
             self._due_records = self._due_bytes = math.inf
             self.ring()
-        share = self._alarm_share
-        if self.records >= share * self.max_records or self.bytes >= share * self.max_bytes:
+        records, total_bytes = self._alarm_marks()
+        if self.records >= records or self.bytes >= total_bytes:
             self._alarm_share = math.inf
             self.alarm()
         self._watch()
+
+    def _alarm_marks(self) -> tuple[float, float]:
+        """From where on `fill` is the share that was asked for."""
+        share, held = self._alarm_share, self.shares
+        records, total_bytes = max(1, self.max_records - held.records), max(1, self.max_bytes - held.bytes)
+        return held.records + share * records, held.bytes + share * total_bytes
 
     def take(self) -> list[Entry]:
         """Everything that waits, in its order, encoded. It stays counted until `release`."""
