@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,20 @@ from structlog.testing import capture_logs
 
 from penstock.producer.barriers import all_sent
 from penstock.producer.errors import RecordDropped
+from penstock.producer.line import Batch, Line
 from penstock.producer.receipt import Placed, Ticket
 from penstock.producer.sender import Sender
 from penstock.producer.spiller import Spiller
 from penstock.producer.spool import Spool
-from penstock.producer.spool_file import Draft
-from penstock.wire.entries import Push, Pushed
+from penstock.producer.spool_file import Draft, SpoolDamaged
+from penstock.producer.spool_opening import in_line
+from penstock.producer.spool_shelf import Place
+from penstock.producer.trail import Pending
+from penstock.wire.entries import Confirmed, Push, Pushed
 from penstock.wire.errors import QueueFull, QueueUnavailable
 from penstock.wire.frames import decode_frame
 from penstock.wire.keys import Partition
-from penstock.wire.levels import FAST
+from penstock.wire.levels import FAST, FSYNC
 from penstock.wire.records import Message
 from penstock.wire.tasks import end_task
 from tests.unit.producer_support import AT_ONCE, FakeLog, roomy, ticket
@@ -295,3 +300,77 @@ async def test_a_file_that_is_being_filled_is_not_removed_though_all_before_was_
 
         assert run.push.number == 2
         await spool.close()
+
+
+async def test_what_is_sent_from_a_full_disk_leaves_the_spool_when_its_level_holds(folder: Path) -> None:
+    class Syncing(FakeLog):
+        """Says twice that it has not synced yet."""
+
+        async def confirm(self, producers: Mapping[Partition, str], levels: int) -> Confirmed:
+            self.confirmed.append(levels)
+            seen = {where: self._seen[where] for where in producers}
+            return Confirmed(seen, {FSYNC: seen if len(self.confirmed) > 2 else {}}, "")
+
+    spool, where = Spool(folder, "test", 10**9), Partition("messages", -1)
+    log = Syncing()
+    with capture_logs():
+        await spool.put([Draft(where, "", 0, 1, 1, FSYNC, ["s", ticket().packed])], 0, "away")
+        spool._shelves[0].file._connection.execute("PRAGMA query_only = 1")  # refuses as a full disk does
+        assert await in_line(log, spool, 100) == {}
+        await spool.close()
+
+    assert log.confirmed == [FSYNC] * 3
+
+
+async def test_what_is_put_into_a_file_that_is_set_aside_meanwhile_stays_in_memory(folder: Path) -> None:
+    spool, where = Spool(folder, "test", 10**9), Partition("messages", 0)
+    first, second = (Draft(where, "p", number, 1, 1, FAST, ["s", ticket().packed]) for number in (1, 2))
+    with capture_logs():
+        await spool.put([first], 2, "away")
+        spool._own.file._connection.execute("UPDATE runs SET body = 'none'")  # type: ignore[union-attr] # it was made
+        read, put = await asyncio.gather(spool.next([where]), spool.put([second], 2, "away"), return_exceptions=True)
+
+        assert (type(read), type(put)) == (SpoolDamaged, SpoolDamaged)
+        assert spool.records == 0
+        await spool.put([second], 2, "away")
+        assert spool.records_of(where) == 1
+        await spool.close()
+
+
+async def test_an_error_nobody_foresaw_leaves_records_in_memory_and_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = ManyProducersLog()
+    with capture_logs() as lines:
+        life = Life(log, folder, "p")
+        log.script.extend(["away"] * 10**4)
+        life.buffer.add(ticket("s", "0"))
+        await life.sender.opened.wait()
+        monkeypatch.setattr(life.spool, "put", broken)  # a bug of ours
+        await life.spiller.finish()
+        monkeypatch.undo()
+        log.script.clear()
+        await all_sent(life.sender)
+        await life.close()
+
+    assert log.contents("s") == ["0"]
+    assert [str(line["exc_info"]) for line in lines if line["event"].startswith("cannot put")] == ["a bug"]
+
+
+async def broken(*_: object) -> list[Place]:
+    raise RuntimeError("a bug")
+
+
+def test_nothing_is_sent_behind_a_trail_that_is_full_of_what_lies_in_the_spool() -> None:
+    """Such pushes are in memory, and the buffer does not count them."""
+    line = Line(Partition("messages", 0))
+    push = Push(line.partition, "p", 1, [], ())
+    place = Place(None, 1, 1, 10**8)  # type: ignore[arg-type] # nobody looks there
+    line.trail.add(Pending(1, Batch(push, (), 0, 1, level=FSYNC, place=place), Pushed(0, "1-0"), 0))
+    line.spooled = 1
+    line.waiting.append(ticket())
+
+    assert line.due_s() == math.inf
+    line.trail.confirm(lambda _: 1)
+    line.spooled = 0
+    assert line.due_s() == 0

@@ -123,9 +123,9 @@ class Line:
         """Whether there is something that was never sent, and that may follow what was."""
         if self.batch is not None:
             return self.trail.admits(self.batch.push)
-        if self.spooled and self.spooled > self.trail.spooled:
-            return not self.trail.is_full
-        return bool(self.waiting)
+        if self.spooled and self.trail.is_full:
+            return False
+        return self.spooled > self.trail.spooled or bool(self.waiting)
 
     def may_send(self, batch: Batch) -> bool:
         """Whether *batch* may follow what is not durable yet."""

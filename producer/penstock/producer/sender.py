@@ -18,7 +18,7 @@ from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Entry, Placed
 from penstock.producer.settings import ProducerSettings
 from penstock.producer.spool_opening import in_line
-from penstock.producer.syncing import Syncer
+from penstock.producer.syncing import GONE_FAILURES, Syncer
 from penstock.producer.trail import Pending
 from penstock.wire.backoff import next_delay_s
 from penstock.wire.entries import Pushed
@@ -30,9 +30,6 @@ from penstock.wire.tasks import end_task
 
 if TYPE_CHECKING:
     from penstock.producer.spool import Spool
-
-_GONE_FAILURES = 2
-"""The first may be a connection that has died of age."""
 
 _FULL_RECORDS = 2_000
 """With this many records waiting the linger window ends early: more would not make larger frames."""
@@ -92,7 +89,16 @@ class Sender:
         self._backing_off = False
         self._failures = 0
         self._reason = "it was not asked yet"
-        self.syncer = Syncer(log, self.lines, settings, settle=self._settle, lost=self._note_lost, rng=self._rng)
+        self.syncer = Syncer(
+            log,
+            self.lines,
+            settings,
+            settle=self._settle,
+            lost=self._note_lost,
+            rng=self._rng,
+            gone=self.gone,
+            now_s=now_s,
+        )
 
     @property
     def reason(self) -> str:
@@ -338,7 +344,7 @@ class Sender:
         self._failures += 1
         if self.failing_since_s is None:
             self.failing_since_s = self._now_s()
-        if self._failures >= _GONE_FAILURES:
+        if self._failures >= GONE_FAILURES:
             self.gone.set()
         self.on_turn()
         foreseen = isinstance(exc, PenstockError)

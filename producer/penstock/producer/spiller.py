@@ -7,11 +7,12 @@ import contextlib
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.line import Batch, Line, runs_of
+from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Entry
 from penstock.producer.sender import Sender
 from penstock.producer.spool import Spool
@@ -67,6 +68,7 @@ class Spiller:
         self._ended = False
         self._progress: dict[Partition, tuple[int, float]] = {}
         self._handed_over: deque[tuple[float, int]] = deque()
+        self._shut_out_since_s: float | None = None
         sender.on_turn = self._news.set
 
     def alarm(self) -> None:
@@ -79,13 +81,22 @@ class Spiller:
         while not self._ended:
             await self._pause()
             if not self._ended:
-                await self.round()
+                await self._safely(everything=False)
 
     async def finish(self) -> None:
         """Put everything that is left in memory there, as far as there is room. The sender has ended."""
         self._ended = True
         self._alarm.set()
         self._news.set()
+        await self._safely(everything=True)
+
+    async def _safely(self, *, everything: bool) -> None:
+        try:
+            await (self._all() if everything else self.round())
+        except Exception as exc:  # noqa: BLE001 - what is not there waits in memory, as without a spool
+            producer_log().error("cannot put records into the spool", exc_info=exc)
+
+    async def _all(self) -> None:
         async with self._spool.turn:
             await self._put(self._portions(everything=True))
 
@@ -114,18 +125,32 @@ class Spiller:
     def _portions(self, *, everything: bool) -> Iterator[list[Portion]]:
         """What it is time for, each line's in its order."""
         sender, now = self._sender, self._now_s()
-        since = sender.failing_since_s
-        everything = everything or (since is not None and now - since >= self._after_s)
+        everything = everything or self._has_passed(sender.failing_since_s, now)
         if sender.opened.is_set():
             sender.lines.sort()
             everything = self._is_slow(now) or everything
+            unconfirmed = self._has_passed(sender.syncer.failing_since_s, now)
             for line in list(sender.lines):
                 stuck = self._is_stuck(line, now)
                 if everything or stuck:
                     yield _portions_of(line, sender.producer_id)
-        elif everything:
+                elif unconfirmed:
+                    yield _portions_of_batches(line.trail.batches(), line)
+        elif self._is_shut_out(now) or everything:
             sender.lines.unsorted += self._buffer.take()
             yield from _unsorted_portions(sender.lines.unsorted)
+
+    def _is_shut_out(self, now: float) -> bool:
+        """Whether records have waited for so long for a queue that has not let us in. Its first answer may be slow."""
+        if not self._buffer.records:
+            self._shut_out_since_s = None
+        elif self._shut_out_since_s is None:
+            self._shut_out_since_s = now
+        return self._has_passed(self._shut_out_since_s, now)
+
+    def _has_passed(self, since_s: float | None, now: float) -> bool:
+        """Whether something began, and so long ago that records are not left in memory for it."""
+        return since_s is not None and now - since_s >= self._after_s
 
     def _is_stuck(self, line: Line, now: float) -> bool:
         """Whether a line has had something to send, and got nowhere, for so long."""
@@ -210,15 +235,21 @@ class Spiller:
             line.batch = None
 
 
-def _portions_of(line: Line, producer_id: str) -> list[Portion]:
-    """All of a line that is in memory alone."""
+def _portions_of_batches(batches: Iterable[Batch], line: Line) -> list[Portion]:
     found = []
-    for batch in [*line.trail.batches(), *([line.batch] if line.batch else ())]:
+    for batch in batches:
         if batch.place is None:
-            draft = _draft(line.partition, producer_id, batch.push.number, batch.entries)
+            push = batch.push
+            draft = _draft(line.partition, push.producer_id, push.number, batch.entries)
             # Looked at now: settled while they are written, entries have their records no more.
             draft = draft._replace(items=list(draft.items))
             found.append(Portion(draft, batch.entries, line, batch))
+    return found
+
+
+def _portions_of(line: Line, producer_id: str) -> list[Portion]:
+    """All of a line that is in memory alone."""
+    found = _portions_of_batches([*line.trail.batches(), *([line.batch] if line.batch else ())], line)
     runs = runs_of(line.waiting, line.partition.lane)
     found += (Portion(_draft(line.partition, producer_id, line.next_number(), run), run, line) for run in runs)
     return found

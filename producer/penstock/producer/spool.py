@@ -151,6 +151,8 @@ class Spool:
         except SpoolFailed as exc:
             self._complain("disk", str(exc))
             raise
+        if shelf not in self._shelves:
+            raise SpoolDamaged(f"the spool {shelf.file.path} was set aside while it was written")
         for draft in drafts:
             shelf.records[draft.where] += draft.records
             shelf.size += draft.size

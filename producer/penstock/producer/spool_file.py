@@ -338,7 +338,7 @@ def _push(where: Partition, producer_id: str, number: int, items: list[Any]) -> 
 def _unpacked(body: bytes) -> list[Any]:
     try:
         items = msgpack.unpackb(body)
-    except (ValueError, msgpack.UnpackException) as exc:
+    except (TypeError, ValueError, msgpack.UnpackException) as exc:
         raise SpoolDamaged(f"a run is no MessagePack: {exc}") from exc
     if not isinstance(items, list) or len(items) % 2 or not all(type(each) is bytes for each in items[1::2]):
         raise SpoolDamaged("a run holds something other than keys and records")

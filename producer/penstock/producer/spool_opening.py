@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from penstock.producer.line import Batch
 from penstock.producer.log import Log
-from penstock.wire.entries import Pushed
+from penstock.producer.syncing import LOOK_AGAIN_S
+from penstock.wire.entries import Push, Pushed
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.keys import Partition
@@ -32,8 +35,20 @@ async def in_line(log: Log, spool: Spool, backlog_records: int) -> Counter[Parti
             places.append(Batch(push, (), 0, 0).places(reply, wall_clock_us()))
         level = found[0][0].level
         if level:
-            confirmed = await log.confirm({push.partition: push.producer_id for push in pushes}, level)
-            if confirmed.missing:
-                raise QueueUnavailable(confirmed.missing)
+            await _until_kept(log, pushes, level)
         spool.confirmed_uncut(found, places)
     return spool.waiting()
+
+
+async def _until_kept(log: Log, pushes: Sequence[Push], level: int) -> None:
+    """Wait until *level* holds for all of *pushes*. Raises `QueueUnavailable` where it does not, or they are lost."""
+    producers = {push.partition: push.producer_id for push in pushes}
+    while True:
+        confirmed = await log.confirm(producers, level)
+        if confirmed.missing:
+            raise QueueUnavailable(confirmed.missing)
+        if any(confirmed.seen[push.partition] < push.number for push in pushes):
+            raise QueueUnavailable("the queue server lost records before they were durable; they are sent again")
+        if all(confirmed.upto(push.partition, level) >= push.number for push in pushes):
+            return
+        await asyncio.sleep(LOOK_AGAIN_S)

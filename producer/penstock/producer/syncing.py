@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -16,6 +17,9 @@ from penstock.wire.backoff import next_delay_s
 from penstock.wire.entries import Confirmed
 from penstock.wire.errors import PenstockError
 from penstock.wire.keys import Partition
+
+GONE_FAILURES = 2
+"""So many in a row, and the queue is away. The first may be a connection that has died of age."""
 
 LOOK_AGAIN_S = 0.1
 """A disk that is synced each second is asked so often."""
@@ -33,6 +37,8 @@ class Syncer:
         settle: Callable[[Line, Pending], None],
         lost: Callable[[Line, int], None],
         rng: random.Random,
+        gone: asyncio.Event,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self._lines = lines
@@ -43,6 +49,10 @@ class Syncer:
         self._bell = asyncio.Event()
         self._failures = 0
         self._reason = ""
+        self._gone = gone
+        self._now_s = now_s
+        self.failing_since_s: float | None = None
+        """When confirming began to fail, as long as it does."""
 
     @property
     def reason(self) -> str:
@@ -66,6 +76,8 @@ class Syncer:
                     settled = await self._confirm(sent)
                 except Exception as exc:  # noqa: BLE001 - asked again; the records wait
                     self._note(str(exc) if isinstance(exc, PenstockError) else repr(exc))
+                    if self._failures >= GONE_FAILURES:
+                        self._gone.set()
                     await self._pause()
                 else:
                     if not settled:
@@ -95,11 +107,14 @@ class Syncer:
         """Say once that records wait, and once that they do not."""
         if reason:
             self._failures += 1
+            if self.failing_since_s is None:
+                self.failing_since_s = self._now_s()
             if not self._reason:
                 producer_log().warning("not durable yet; records wait", reason=reason)
         elif self._reason:
             producer_log().info("durable again", after_failures=self._failures)
-            self._failures = 0
+            self._failures, self.failing_since_s = 0, None
+            self._gone.clear()
         self._reason = reason
 
     async def _pause(self) -> None:
