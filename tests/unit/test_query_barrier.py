@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 import pytest
@@ -101,3 +102,15 @@ async def test_no_limit_is_no_limit() -> None:
     await Reader.open(sql="memory://").after(receipt, timeout=None)
 
     assert receipt.timeouts == [None]
+
+
+async def test_a_receipt_that_gives_an_awaitable_is_awaited() -> None:
+    inner = Receipt()
+
+    class Wrapped:
+        def stored(self, timeout: float | None = None) -> Awaitable[None]:
+            return inner.stored(timeout)
+
+    with pytest.raises(LateError):
+        async with Reader.open(sql="memory://", after=Wrapped(), timeout=0.01):
+            pass

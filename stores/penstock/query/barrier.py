@@ -42,4 +42,6 @@ async def until_stored(receipts: Sequence[Awaited], timeout_s: float | None) -> 
         if inspect.iscoroutinefunction(receipt.stored):
             await receipt.stored(left_s)
         else:
-            await asyncio.to_thread(receipt.stored, left_s)
+            answer = await asyncio.to_thread(receipt.stored, left_s)
+            if inspect.isawaitable(answer):
+                await answer
