@@ -12,9 +12,10 @@ import msgpack
 import pytest
 
 from penstock import dlq
+from penstock.dlq.letters import FIRST_PAGE
 from penstock.dlq.retention import expire
 from penstock.wire import building
-from penstock.wire.entries import Counts
+from penstock.wire.entries import Counts, DeadEntry
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import decode_frame, encode, frame_of
 from penstock.wire.ids import RisingClock, format_id, from_us
@@ -336,5 +337,24 @@ async def test_a_purge_by_age_ends_after_a_slice_where_it_is_told_to(queue: Queu
 
     await expire(queue, 2**48, gone, stop)
 
-    assert gone == {"messages": 200}
+    assert gone == {"messages": FIRST_PAGE}
     assert (await queue.counts())[MESSAGES].balanced
+
+
+async def test_of_large_letters_few_are_read_at_once(queue: Queue) -> None:
+    """200 of the largest would be 1.6 GB, and take longer than the queue server is waited for."""
+    for _ in range(20):
+        await bury(queue, MESSAGES, [letter(message())._replace(record=bytes(1_000_000))])
+    pages: list[int] = []
+    read = queue.dead_letters
+
+    async def noted(*args: Any, **given: Any) -> list[DeadEntry]:
+        page = await read(*args, **given)
+        pages.append(len(page))
+        return page
+
+    queue.dead_letters = noted  # type: ignore[method-assign] # looks on
+    assert len(await ids(queue)) == 20
+    await expire(queue, 2**48, Counter(), no_rest)
+
+    assert [size for size in pages if size] == [FIRST_PAGE, 4, FIRST_PAGE, 4]

@@ -20,7 +20,7 @@ from penstock.wire.records import Record
 UNDECODABLE = "undecodable"
 """Error kind: the letter holds the bytes of a whole entry of the log that is no frame."""
 
-_FIRST_PAGE, _LARGEST_PAGE = 50, 500
+FIRST_PAGE, _LARGEST_PAGE = 16, 500
 _PAGE_BYTES = 4 * 1024 * 1024
 """Letters read at once. A record has at most 8 MB, most have a few hundred bytes."""
 
@@ -171,19 +171,19 @@ async def _entries(queue: Queue, lane: str | None) -> AsyncIterator[DeadEntry]:
     # The ends are taken first: a letter that is replayed and dies again at once must not be met twice.
     wheres = [where for where in queue.all_partitions() if lane in (None, where.lane)]
     ends = {where: await queue.newest_letter(where) for where in wheres}
-    count = _FIRST_PAGE
+    count = FIRST_PAGE
     for where, end in ends.items():
         after = "-"
         while end and (page := await queue.dead_letters(where, count, after, end)):
             for entry in page:
                 yield entry
-            after, count = page[-1].entry_id, _fitting(page)
+            after, count = page[-1].entry_id, next_page(page)
 
 
-def _fitting(page: Sequence[DeadEntry]) -> int:
-    """How many letters like those of *page* are read at once."""
+def next_page(page: Sequence[DeadEntry]) -> int:
+    """How many letters are read after *page*: as many like those as fit, and no more than twice as many at a time."""
     size = sum(len(entry.letter.record) for entry in page) // len(page)
-    return max(1, min(_LARGEST_PAGE, _PAGE_BYTES // max(1, size)))
+    return max(1, min(_LARGEST_PAGE, 2 * len(page), _PAGE_BYTES // max(1, size)))
 
 
 async def find(queue: Queue, record_id: object) -> DeadLetter | None:

@@ -6,12 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from penstock.dlq.letters import DeadLetter
+from penstock.dlq.letters import FIRST_PAGE, DeadLetter, next_page
 from penstock.dlq.replay import purge_of
 from penstock.wire.queue import Queue
 
 _SLICE = 200
-"""Letters purged in one round trip."""
+"""Most letters purged in one round trip."""
 
 
 async def expire(queue: Queue, before_ms: int, gone: Counter[str], pause: Callable[[float], Awaitable[bool]]) -> None:
@@ -23,9 +23,11 @@ async def expire(queue: Queue, before_ms: int, gone: Counter[str], pause: Callab
     Raises:
         QueueUnavailable: No answer; more may be gone than *gone* tells.
     """
+    count = FIRST_PAGE
     for where in queue.all_partitions():
-        while page := await queue.dead_letters(where, _SLICE, upto=str(max(0, before_ms - 1))):
+        while page := await queue.dead_letters(where, count, upto=str(max(0, before_ms - 1))):
             began = time.monotonic()
+            count = min(_SLICE, next_page(page))
             replies = await queue.purge_all([purge_of(DeadLetter.of(entry)) for entry in page])
             gone[where.lane] += sum(reply is True for reply in replies)
             for reply in replies:
