@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgpack
 import pytest
 from arq.connections import RedisSettings, create_pool
 
+from penstock.testing import faults
 from penstock.testing.system import System
 from penstock.wire.queue import Queue
 from tests.faults.watching import agents_done, flowing, judged_sound
@@ -54,3 +57,25 @@ async def test_a_job_that_is_due_in_an_hour_by_the_clock_of_who_queued_it_is_not
         system.start_worker()
 
         await receipt.stored(timeout=20)
+
+
+async def test_a_stream_that_falls_silent_is_stored_by_a_worker_an_hour_behind_the_one_that_began_it(
+    system: System,
+) -> None:
+    system.settings["PENSTOCK_STREAM_TIMEOUT_MS"] = "1000"
+    first = system.start_worker()
+    async with (
+        Queue(system.server.url, system.namespace) as queue,
+        system.producer() as producer,
+        producer.stream(session_id="s", role="assistant") as stream,
+    ):
+        stream.write("Once upon")
+        async with asyncio.timeout(20):
+            while not sum(counts.buffered for counts in (await queue.counts()).values()):
+                await asyncio.sleep(0.01)
+        faults.kill(first)
+        system.start_worker(clock="-3600")
+
+        await system.drained(20)
+
+        assert system.contents() == {"s": ["Once upon"]}

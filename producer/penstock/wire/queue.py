@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -20,6 +19,7 @@ from penstock.wire.keys import Keys, Partition
 from penstock.wire.marks import GRACE_MS
 from penstock.wire.records import LANES
 from penstock.wire.scripts import Call, Scripts, text_of
+from penstock.wire.server_clock import ServerClock
 from penstock.wire.stream_calls import GAP_PATIENCE_MS, StreamCalls
 
 DEFAULT_PARTITIONS = 8
@@ -45,6 +45,8 @@ class Queue(DeadLetterCalls, StreamCalls):
     def __init__(self, url: str, namespace: str = "penstock") -> None:
         self.keys = Keys(namespace)
         self.scripts = Scripts(url)
+        self.clock = ServerClock()
+        """Set by each heartbeat."""
         self.partitions = 0
         """Partitions of each lane; 0 until `open` has returned."""
 
@@ -193,13 +195,13 @@ class Queue(DeadLetterCalls, StreamCalls):
         traces = [msgpack.packb(list(part)) for part in (commit.traces, commit.replayed)]
         upto = _next_id(commit.last_id) if commit.last_id else ""
         last = [len(commit.last_frame), commit.last_frame[:_TELLING_BYTES]]
-        args = [commit.lease.epoch, commit.token, commit.last_id, upto, _now_ms(), *counters, *packed, *last]
+        args = [commit.lease.epoch, commit.token, commit.last_id, upto, self.clock.now_ms(), *counters, *packed, *last]
         args += traces
         return bool(await self.scripts.run("commit", names, args))
 
     async def needing(self, partitions: Sequence[Partition], silent_since_ms: int) -> list[tuple[Partition, int]]:
         """Partitions with work that nobody holds, each with its generation."""
-        stuck_since_ms = _now_ms() - GAP_PATIENCE_MS
+        stuck_since_ms = self.clock.now_ms() - GAP_PATIENCE_MS
         calls = []
         for where in partitions:
             keys = [
@@ -234,7 +236,9 @@ class Queue(DeadLetterCalls, StreamCalls):
 
     async def heartbeat(self, worker_id: str, ttl_ms: int) -> int:
         """Say that a worker lives for *ttl_ms*; returns how many do. A *ttl_ms* of 0 says goodbye."""
-        return int(await self.scripts.run("heartbeat", [self.keys.workers()], [worker_id, ttl_ms]))
+        living, now_ms = await self.scripts.run("heartbeat", [self.keys.workers()], [worker_id, ttl_ms])
+        self.clock.heard(now_ms)
+        return int(living)
 
     async def workers(self) -> list[str]:
         """Ids of the workers that live."""
@@ -307,7 +311,3 @@ def _entry(at: bytes, fields: Mapping[bytes, bytes]) -> Entry:
 def _next_id(entry_id: str) -> str:
     milliseconds, _, number = entry_id.partition("-")
     return f"{milliseconds}-{int(number) + 1}"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -92,6 +92,7 @@ class Site:
     sieve: Sieve | None = field(init=False)
     lanes: Lanes = field(init=False)
     now_ms: Callable[[], int] = wall_clock_ms
+    """A worker's is the queue server's clock: one by its own would find no stream silent, or all."""
     rng: random.Random = field(default_factory=random.Random)
     reached: Reached = go_on
     snapshots: dict[bytes, int] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 -- flags: allow-oom
 -- Say that a worker lives, and forget those that do not.
--- KEYS 1 workers. ARGV 1 worker id, 2 life (ms), 0 to say goodbye. Returns how many live.
+-- KEYS 1 workers. ARGV 1 worker id, 2 life (ms), 0 to say goodbye. Returns {how many live, now (ms)}.
 --
 -- By the clock of the server: one worker's may be an hour off, and it would be dead to the others or outlive itself.
 local time = redis.call('TIME')
@@ -11,4 +11,4 @@ else
   redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-return redis.call('ZCARD', KEYS[1])
+return {redis.call('ZCARD', KEYS[1]), now}
