@@ -142,6 +142,17 @@ class Buffer:
         fits = self.records < self.max_records and self.bytes + size <= self.max_bytes and not self.closed
         return fits and (where is None or self.shares.has_room(where, size))
 
+    def extend(self, entry: Entry, size: int) -> bool:
+        """`grow` if there is room; False, and nothing is changed, if not. In one call, since each token comes by here."""
+        total = self.bytes + size
+        if total > self.max_bytes or self.records >= self.max_records or self.closed:
+            return False
+        entry.size += size
+        self.bytes = total
+        if total >= self._wake_bytes:
+            self._wake()
+        return True
+
     def grow(self, entry: Entry, size: int) -> None:
         """Count *size* bytes more for *entry*, which is in the buffer."""
         entry.size += size

@@ -135,14 +135,13 @@ class StreamWriter(Generic[R]):
             if self._size + size > MAX_STREAM_BYTES:
                 raise RecordTooLarge("stream text", self._size + size, MAX_STREAM_BYTES)
             run = self._run
-            if run is None or run.sealed or run.size + size > MAX_RUN_BYTES or not self._buffer.has_room(size):
+            if run is None or run.sealed or run.size + size > MAX_RUN_BYTES or not self._buffer.extend(run, size):
                 self._begin(clean, size, dirty=clean is not text)
             else:
                 run.parts.append(clean)
                 run.normalised = run.normalised or clean is not text
                 self._chunks += 1
                 self._size += size
-                self._buffer.grow(run, size)
         return self.receipt
 
     def _begin(self, text: str, size: int, *, dirty: bool) -> None:
