@@ -10,15 +10,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
 from arq import create_pool
 from arq.connections import RedisSettings
+from redis.exceptions import WatchError
+from structlog.testing import capture_logs
 
 from penstock.embedded import EmbeddedQueue
 from penstock.testing.system import System
 from penstock.wire.queue import Queue
+from penstock.wire.tasks import end_task
+from penstock.worker import runtime
+from penstock.worker.runtime import Foreman
+from tests.system.drain_support import ListStore, Sender, site_of
 
 ARQ = [sys.executable, "-m", "arq", "penstock.worker.WorkerSettings", "--burst"]
 OURS = [sys.executable, "-m", "penstock.cli", "worker", "--burst"]
@@ -122,3 +129,34 @@ async def test_a_worker_with_a_wrong_url_says_what_to_do(system: System) -> None
     assert "mysql" in done.stderr
     assert "known are" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+async def test_a_line_that_breaks_while_arq_watches_a_key_costs_a_sweep_and_no_traceback(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "_SWEEP_S", 0.01)
+    monkeypatch.setattr(runtime, "_SWEEP_CLAIM_MS", 1)
+    site = site_of(queue, ListStore())
+    foreman = Foreman(site.config)
+    pool = await create_pool(RedisSettings.from_dsn(queue.scripts.url), job_serializer=msgpack.packb)
+    foreman._site, foreman._arq = site, pool
+    enqueue, broken, enqueued = pool.enqueue_job, asyncio.Event(), asyncio.Event()
+
+    async def enqueue_job(*args: Any, **options: Any) -> None:
+        if not broken.is_set():
+            broken.set()
+            raise WatchError("A ConnectionError occurred on while watching one or more keys")
+        await enqueue(*args, **options)
+        enqueued.set()
+
+    monkeypatch.setattr(pool, "enqueue_job", enqueue_job)
+    sender = Sender(queue)
+    await sender.push(sender.message())
+    with capture_logs() as lines:
+        task = asyncio.create_task(runtime._kept_alive(foreman._keep_sweeping))
+        async with asyncio.timeout(10):
+            await enqueued.wait()
+        await end_task(task)
+    await pool.aclose()
+
+    assert {line["event"] for line in lines} == {"queue away"}
