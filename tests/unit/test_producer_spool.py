@@ -374,3 +374,27 @@ def test_nothing_is_sent_behind_a_trail_that_is_full_of_what_lies_in_the_spool()
     line.trail.confirm(lambda _: 1)
     line.spooled = 0
     assert line.due_s() == 0
+
+
+async def test_of_very_many_files_that_were_left_some_are_taken_at_a_time_and_all_are_sent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.producer.spool._TAKEN_AT_ONCE", 3)
+    log = ManyProducersLog()
+    with capture_logs():
+        lives = [Life(log, folder, f"p{number}") for number in range(8)]
+        for number, left in enumerate(lives):
+            log.script.extend(["away"] * 10**4)
+            left.buffer.add(ticket("s", str(number)))
+            await left.sender.opened.wait()
+            await left.spill()
+        for left in lives:
+            await left.die()
+        log.script.clear()
+        life = Life(log, folder, "q")
+        async with asyncio.timeout(10):
+            while list(folder.glob("*.spool")):
+                assert len(life.spool._shelves) <= 3
+                await asyncio.sleep(0)
+        await life.close()
+    assert sorted(content or "" for content in log.contents("s")) == [str(number) for number in range(8)]

@@ -143,7 +143,7 @@ class Buffer:
         return fits and (where is None or self.shares.has_room(where, size))
 
     def extend(self, entry: Entry, size: int) -> bool:
-        """`grow` if there is room; False, and nothing is changed, if not. In one call, since each token comes by here."""
+        """`grow` if there is room; False, and nothing is changed, if not. One call, since each token comes by here."""
         total = self.bytes + size
         if total > self.max_bytes or self.records >= self.max_records or self.closed:
             return False

@@ -175,6 +175,8 @@ class Sender:
 
     async def _open_spool(self, spool: Spool) -> None:
         async with spool.turn:
+            if spool.may_take_more:
+                await spool.take_over()
             for where, records in (await in_line(self._log, spool, self._settings.backlog_records)).items():
                 self.lines.of(where).spooled = records
             self.opened.set()
@@ -184,10 +186,10 @@ class Sender:
     async def _until_due(self) -> None:
         """Wait for a first record and the linger window after it, or for a line to become due.
 
-        A spool from which all was sent is removed first: for those who look, its records wait.
+        A spool from which all was sent is removed first, since for those who look its records wait, and others taken.
         """
         due_s = min((line.due_s() for line in self.lines), default=math.inf)
-        if due_s <= self._now_s() or (self.spool is not None and self.spool.is_spent):
+        if due_s <= self._now_s() or (self.spool is not None and (self.spool.is_spent or self.spool.is_out_of_line)):
             return
         if not self._buffer.entries:
             await self._sleep(due_s, records=1)
@@ -255,6 +257,8 @@ class Sender:
 
     async def _fetch(self, spool: Spool) -> None:
         """Take the next push of each line out of the spool where it lies there, and remove there what is sent."""
+        if spool.is_out_of_line:
+            await self._open_spool(spool)
         now = self._now_s()
         wanted = [line for line in self.lines if line.needs_spool and line.due_s() <= now]
         if not wanted and not spool.is_spent:

@@ -22,6 +22,9 @@ from penstock.wire.keys import Partition
 
 REMEDY = "the next producer that starts with this spool_dir and namespace sends them"
 
+_TAKEN_AT_ONCE = 32
+"""An open file takes four descriptors, and a program that was started again and again has left one each time."""
+
 _SAY_EVERY_S = 60.0
 
 T = TypeVar("T")
@@ -43,6 +46,8 @@ class Spool:
         self._folder = SpoolFolder(folder, namespace)
         self._max_bytes = max_bytes
         self._shelves: list[Shelf] = []
+        self._more_left = False
+        """There may be more files of ended producers."""
         self._own: Shelf | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._since_s: float | None = None
@@ -52,7 +57,7 @@ class Spool:
     # -- in -------------------------------------------------------------------------------------
 
     async def take_over(self) -> None:
-        """Take what ended producers have left. What goes wrong is logged."""
+        """Take what ended producers have left, of very many files some. What goes wrong is logged."""
         try:
             await self._apart(self._take_left)
         except SpoolFailed as exc:
@@ -64,7 +69,20 @@ class Spool:
     def _take_left(self) -> None:
         # In the thread to its end: whoever is cancelled meanwhile still has what was taken, and lets go of it.
         # In front, should there be something of our own already: it is newer.
-        self._shelves[:0] = [Shelf(file) for file in self._folder.take_left()]
+        self._more_left = False
+        files = self._folder.take_left(_TAKEN_AT_ONCE)
+        self._more_left = len(files) == _TAKEN_AT_ONCE
+        self._shelves[:0] = [Shelf(file) for file in files]
+
+    @property
+    def may_take_more(self) -> bool:
+        """Whether all that was taken is sent, and there may be more."""
+        return self._more_left and not self._shelves
+
+    @property
+    def is_out_of_line(self) -> bool:
+        """Whether something is there, or may be, that is not cut for a number of partitions yet."""
+        return self.may_take_more or any(not shelf.partitions for shelf in self._shelves)
 
     async def cut(self, partitions: int) -> None:
         """Have everything cut for that many partitions, unless the disk does not take it. In one's `turn`."""

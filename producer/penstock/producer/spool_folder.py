@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,8 @@ class SpoolFolder:
         self._namespace = namespace
         self._prefix = f"{quote(namespace, safe='')}."
 
-    def take_left(self) -> list[SpoolFile]:
-        """Every file that nobody uses and that holds records, the oldest first. They are the caller's alone.
+    def take_left(self, most: int = sys.maxsize) -> list[SpoolFile]:
+        """Files that nobody uses and that hold records, the oldest first, all or so many. They are the caller's alone.
 
         What is none of ours, or broken, gets another name; this is logged and never raised.
 
@@ -48,13 +49,20 @@ class SpoolFolder:
             SpoolFailed: The folder cannot be used.
         """
         self._make_folder()
-        taken = []
-        for _, path in self._files():
-            with self._usable():
-                lock = FileLock.take(_lock_path(path))
-            file = self._opened(path, lock) if lock else None
-            if file is not None:
-                taken.append(file)
+        taken: list[SpoolFile] = []
+        try:
+            for _, path in self._files():
+                if len(taken) == most:
+                    break
+                with self._usable():
+                    lock = FileLock.take(_lock_path(path))
+                file = self._opened(path, lock) if lock else None
+                if file is not None:
+                    taken.append(file)
+        except SpoolFailed:
+            for file in taken:  # or nobody else could take them
+                file.close()
+            raise
         return sorted(taken, key=lambda file: file.created_at_us)
 
     def _opened(self, path: Path, lock: FileLock) -> SpoolFile | None:
