@@ -74,6 +74,15 @@ def fold(chunks: Sequence[StreamChunk]) -> Folded:
     return Folded(chunks[0], fields, text, whole, reached, covered, end, dirty)
 
 
+def earlier_whole(chunks: Sequence[StreamChunk]) -> Folded | None:
+    """The latest opening of their stream before the last one that has its end and every chunk before it."""
+    for opened_us in sorted({chunk.created_at_us for chunk in chunks}, reverse=True)[1:]:
+        folded = fold([chunk for chunk in chunks if chunk.created_at_us == opened_us])
+        if folded.is_complete and folded.end == "complete":
+            return folded
+    return None
+
+
 class Severed(NamedTuple):
     """Chunks of a stream that follow one another, behind a gap."""
 

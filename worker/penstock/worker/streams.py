@@ -19,7 +19,17 @@ from penstock.wire.inquiry import trace_of_stream
 from penstock.wire.keys import Partition
 from penstock.wire.records import Message, StreamChunk
 from penstock.wire.stream_calls import GAP_PATIENCE_MS
-from penstock.worker.merge import BASE_ID, Folded, base_chunk, chunks_in, fold, is_whole, severed, to_message
+from penstock.worker.merge import (
+    BASE_ID,
+    Folded,
+    base_chunk,
+    chunks_in,
+    earlier_whole,
+    fold,
+    is_whole,
+    severed,
+    to_message,
+)
 from penstock.worker.poison import Refused
 from penstock.worker.site import Site
 
@@ -97,11 +107,11 @@ class StreamDesk:
     ) -> None:
         stream, kept, base = new[0].stream_id, _accepted(old), _base(known, [*old, *new])
         folded = fold([*base, *old, *new])
-        if known is not None and is_whole(known.version):
+        is_stored = known is not None and is_whole(known.version)
+        if known is not None and is_stored:
             if folded.reached == 0 and chunks_in(known.version) >= folded.covered:
                 # Delivered again after a crash between store and commit; their beginning had come from the store.
-                settlement.changes.append(StreamChange(stream, FORGET))
-                settlement.buffered -= kept
+                self._drop(stream, kept, settlement)
                 return
             known = None
         if folded.is_complete:
@@ -114,7 +124,12 @@ class StreamDesk:
         op = APPEND if folded.end is None else APPEND_ENDED
         settlement.changes.append(StreamChange(stream, op, _packed([*base, *new])))
         settlement.buffered += len(new)
-        if self._snapshot_is_due(stream):
+        if is_stored:
+            return
+        if (earlier := earlier_whole([*old, *new])) is not None:
+            # Opened again since, by a program that may die before the end: who wrote the whole is told it is stored.
+            settlement.store(to_message(earlier, None), 0)
+        elif self._snapshot_is_due(stream):
             self._site.snapshots[stream] = self._site.now_ms()
             settlement.store(to_message(folded, "streaming"), 0)
 
@@ -155,6 +170,12 @@ class StreamDesk:
             settlement.changes.append(StreamChange(stream, FORGET))
             return
         folded = fold([*_base(known, chunks), *chunks])
+        if not folded.is_complete:
+            if known is not None and is_whole(known.version):
+                # Opened again and left off, or come twice in part. A part takes the place of no whole.
+                self._drop(stream, _accepted(chunks), settlement)
+                return
+            folded = earlier_whole(chunks) or folded
         if folded.has_gap:
             settlement.store(to_message(folded, "interrupted"), 0)
             settlement.changes.append(StreamChange(stream, PARK))
@@ -168,7 +189,7 @@ class StreamDesk:
         """Bury what lies behind a gap: joined to what lies before, it would look whole."""
         whole = [*_base(known, chunks), *chunks]
         pieces = severed(whole) if chunks else []
-        if not pieces:
+        if not pieces or (known is not None and is_whole(known.version)) or earlier_whole(chunks):
             self._interrupt(stream, chunks, known, settlement)
             return
         folded = fold(whole)
@@ -181,6 +202,9 @@ class StreamDesk:
 
     def _forget(self, stream: bytes, message: Message, records: int, settlement: Settlement) -> None:
         settlement.store(message, records)
+        self._drop(stream, records, settlement)
+
+    def _drop(self, stream: bytes, records: int, settlement: Settlement) -> None:
         settlement.changes.append(StreamChange(stream, FORGET))
         settlement.buffered -= records
         self._site.snapshots.pop(stream, None)
