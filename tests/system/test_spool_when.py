@@ -164,3 +164,30 @@ async def test_a_refused_partition_that_holds_half_the_buffer_does_not_hold_up_t
 
             await producer.message(session_id=cold, role="user").queued(timeout=SOON)
             assert producer._buffer.records >= 100
+
+
+async def test_a_child_that_outlives_its_parent_does_not_keep_the_spool_from_others(scene: Scene) -> None:
+    """As the processes of a pool do that was made with fork."""
+    program = """
+import asyncio, os, signal, sys
+from penstock.producer import Producer, ProducerSettings
+async def main():
+    settings = ProducerSettings(redis_url=sys.argv[1], spool_dir=sys.argv[2], spool_after_ms=20, retry_cap_ms=50)
+    async with Producer(settings=settings) as producer:
+        receipt = producer.message(session_id="s", role="user", content="left")
+        while "in the spool" not in repr(receipt):
+            await asyncio.sleep(0.01)
+        if os.fork() == 0:
+            sys.stdin.read()
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", program, scene.server.url, str(scene.spool)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as parent:
+        await asyncio.to_thread(parent.wait, SOON)
+        with capture_logs(), scene.server:
+            async with scene.producer():
+                await until(lambda: scene.spooled() == 0)

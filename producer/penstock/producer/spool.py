@@ -301,11 +301,10 @@ class Spool:
             self._thread.shutdown()
 
     def disown(self, fate: Exception) -> None:
-        """In a forked child: leave everything to the parent. *fate* is what the child's copies of receipts say."""
+        """In a forked child: *fate* is what its copies of receipts say. The files are the parent's anyway."""
         for shelf in self._shelves:
             for entry in shelf.entries():
                 entry.fate = fate
-            shelf.file.disown()
 
     async def _remove(self, shelf: Shelf) -> None:
         self._forget(shelf)

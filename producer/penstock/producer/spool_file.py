@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import sqlite3
+import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
@@ -106,6 +107,7 @@ class SpoolFile:
         except BaseException:
             self._connection.close()
             raise
+        _open.add(self)
 
     @staticmethod
     def _opened(path: Path) -> sqlite3.Connection:
@@ -302,6 +304,19 @@ class SpoolFile:
             yield
         finally:
             self._connection.execute("PRAGMA synchronous = NORMAL")
+
+
+_open: weakref.WeakSet[SpoolFile] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    # Any child, also one that knows nothing of producers: it would keep the lock when the parent has died.
+    for file in list(_open):
+        file.disown()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_disown_all)
 
 
 def look(path: Path) -> Held:
