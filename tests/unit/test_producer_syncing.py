@@ -285,3 +285,18 @@ async def test_sending_ends_though_a_confirmation_swallows_the_cancellation() ->
         await end_task(task)
 
     assert log.swallowed
+
+
+async def test_what_keeps_one_record_does_not_hide_what_keeps_another() -> None:
+    log, buffer = FakeLog([{0}] * 10**4), roomy()
+    log.synced.clear()
+    full, unsynced = (next(f"s{n}" for n in range(100) if partition_of(f"s{n}", 2) == number) for number in (0, 1))
+    buffer.add(ticket(full))
+    buffer.add(ticket(unsynced, level=FSYNC))
+    with capture_logs():
+        async with sending(log, buffer) as sender:
+            while not log.contents(unsynced):
+                await asyncio.sleep(0)
+            await _turns()
+
+            assert sender.reason == "full; the queue server has it, but has not confirmed yet that it is durable"

@@ -103,7 +103,10 @@ class Sender:
     @property
     def reason(self) -> str:
         """What the queue said last when it took nothing, or why it has not confirmed what it took."""
-        return self.syncer.reason or self._reason
+        unconfirmed = self.syncer.reason
+        if not unconfirmed or unconfirmed == self._reason:
+            return self._reason
+        return unconfirmed if self._reason == _NOTHING_SAID else f"{self._reason}; {unconfirmed}"
 
     @property
     def partitions(self) -> int:
