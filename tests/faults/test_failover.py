@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 
 from penstock.embedded import EmbeddedQueue
 from penstock.wire.queue import Queue
@@ -108,3 +109,20 @@ async def test_a_failover_under_a_drain_loses_nothing_that_the_new_primary_accep
     assert store.messages() == [first, lost, accepted]
     counts = await total(pair.after)
     assert (counts.accepted, counts.stored, counts.pending, counts.balanced) == (2, 2, 0, True)
+
+
+async def test_an_owner_whose_log_is_another_one_keeps_nobody_waiting(queue: Queue) -> None:
+    """Its lease came along with the failover, and would last until its time is over."""
+    sender = Sender(queue)
+    await sender.push(sender.message("lost with the primary"))
+    (read,) = await queue.read(MESSAGES, 10)
+
+    def fail_over(_: object) -> None:
+        with redis.Redis.from_url(queue.scripts.url) as server:
+            server.delete(queue.keys.log(MESSAGES))
+            server.xadd(queue.keys.log(MESSAGES), {"f": b"of the new one", "n": 1}, id=read.id)
+
+    await drain_all(queue, ListStore(before=fail_over))
+
+    assert [entry.frame for entry in await queue.read(MESSAGES, 10)] == [b"of the new one"]
+    assert await owned(queue)

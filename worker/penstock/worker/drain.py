@@ -126,6 +126,8 @@ async def _owned(site: Site, lease: Lease, began: float, *, canary: bool) -> Sli
             store = await _store_of(site, lease.partition.lane)
             await _SliceRun(site, store, held, moved, canary=canary).run()
         except LeaseLost:
+            # It may be ours still: by the server's clock, or where a failover has put something else into the log.
+            await site.queue.release(lease, waiting=True)
             return moved
         except LanePaused:
             await site.queue.release(lease, waiting=True)
