@@ -39,6 +39,9 @@ from penstock.wire.tasks import end_task
 _SETTLE_S = 60
 """A producer closes in less, and no backlog stands still for so long."""
 
+_BEGIN_S = 240
+"""A worker begins in less: one that had to share two cores with 18 others took 56 s to import its drivers."""
+
 _TELL_S = 3
 _LOOK_S = 0.05
 
@@ -112,7 +115,7 @@ class Chaos:
             agents = Crew("producer", settings.agents, self._start_agent, self.tell)
             strikes = Strikes(system, workers, agents, to_workers, to_agents, self.tell)
             workers.fill()
-            await system.workers_alive(settings.workers, _SETTLE_S)
+            await system.workers_alive(settings.workers, _BEGIN_S)
             agents.fill()
             self.tell(f"{settings.workers} workers and {settings.agents} producers run")
             keeping = asyncio.create_task(workers.keep_up())
