@@ -184,7 +184,7 @@ async def test_purge_of_no_id_is_refused_before_anybody_is_asked(
 
 
 async def test_purge_of_nothing_asks_nobody(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await on(queue, capsys, "purge") == Ran(Code.OK, "", "0 dead letters purged.\n")
+    assert await on(queue, capsys, "purge") == Ran(Code.OK, "", "No dead letters.\n")
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", Code.NO, 1), (b"y\n", Code.OK, 0)])
@@ -221,6 +221,27 @@ async def test_groups_shows_each_cause_with_a_sample(queue: Queue, capsys: pytes
     listed = await on(queue, capsys, "list", "--json", "--group", first["fingerprint"])
     assert [line["id"] for line in listed.lines()] == [each.record_id for each in letters]
     assert (await on(queue, capsys, "groups", "--lane", "logs")).err == "No such dead letters.\n"
+
+
+async def test_in_a_narrow_window_a_reason_stands_below_its_row(
+    queue: Queue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "collection notes holds vectors of 3 numbers, this one has 4"
+    dead = letter(message(), reason=reason)
+    await bury(queue, MESSAGES, [dead])
+    monkeypatch.setenv("COLUMNS", "80")
+
+    for command in ("list", "groups"):
+        said = (await on(queue, capsys, command)).out
+
+        assert max(len(line) for line in said.splitlines()) <= 80
+        assert f"\n    rejected: {reason}" in said
+        assert dead.record_id in said
+
+
+async def test_replay_of_nothing_says_so(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--group", "5d11"], ["--group", "5d11", "--dry-run"]):
+        assert await on(queue, capsys, "replay", *arguments) == Ran(Code.OK, "", "No such dead letters.\n")
 
 
 async def test_letters_are_chosen_by_time_and_session(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,7 +284,7 @@ async def test_a_dry_run_tells_what_would_come_of_it(
     away = await on(queue, capsys, "replay", "--dry-run", "--sql-url", f"sqlite:///{tmp_path}/none.db")
 
     assert (
-        "1 would be stored, 1 would change nothing, as the store has the same or newer, 1 would come back" in people.err
+        "1 would be stored, 1 would change nothing (the store has the same or newer), 1 would come back" in people.err
     )
     assert format_id(bad.id) in people.out
     told = machine.json()

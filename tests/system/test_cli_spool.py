@@ -55,6 +55,20 @@ async def test_status_says_so_when_nothing_waits(
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_status_says_that_a_file_is_no_folder(
+    tmp_path: Path, redis_url: str, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    where = ("--redis-url", redis_url, "--namespace", namespace, "--spool-dir", str(file))
+
+    said = await penstock(capsys, "status", *where)
+    told = (await penstock(capsys, "status", "--json", *where)).json()["spool"]
+
+    assert f"Spool: {file} is no folder, so producers here have none; PENSTOCK_SPOOL_DIR names another." in said.out
+    assert told["unreadable"] == [str(file)]
+
+
 async def test_status_names_a_damaged_file(
     tmp_path: Path, redis_url: str, namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,7 +113,10 @@ async def test_a_confirmation_tells_the_last_push_and_up_to_where_each_level_hol
     both = await confirmer.confirm({WHERE: "p2"}, FSYNC | REPLICATED)
     assert both.kept == {FSYNC: {WHERE: 1}, REPLICATED: {}}
     assert (both.upto(WHERE, FSYNC), both.upto(WHERE, FSYNC | REPLICATED), both.upto(WHERE, REPLICATED)) == (1, 0, 0)
-    assert both.missing == "the queue server has the records, but 0 of 2 replicas have answered"
+    assert both.missing == (
+        "the queue server has the records, but 0 of 2 replicas have answered; start more, or set replicas or "
+        "durability lower"
+    )
 
 
 async def test_a_server_that_syncs_each_second_is_taken_at_its_word_a_second_later(own_server: Queue) -> None:

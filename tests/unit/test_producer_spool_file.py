@@ -187,6 +187,19 @@ def test_a_folder_that_cannot_be_made_is_said_with_the_remedy(tmp_path: Path) ->
         SpoolFolder(tmp_path / "file" / "spool", "test").take_left()
 
 
+def test_a_file_in_the_place_of_the_folder_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(SpoolFailed, match="it is a file"):
+        SpoolFolder(tmp_path / "file", "test").take_left()
+
+
+def test_a_folder_may_begin_with_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert SpoolFolder(Path("~/spool"), "test").path == tmp_path / "spool"
+
+
 def test_importing_the_producer_does_not_import_sqlite() -> None:
     code = "import sys, penstock.producer; penstock.producer.Producer(); print('sqlite3' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

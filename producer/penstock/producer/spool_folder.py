@@ -36,7 +36,7 @@ class SpoolFolder:
     """The files of one namespace in a folder. Other namespaces may have theirs beside them."""
 
     def __init__(self, folder: Path, namespace: str) -> None:
-        self.path = folder.absolute()
+        self.path = folder.expanduser().absolute()
         self._namespace = namespace
         self._prefix = f"{quote(namespace, safe='')}."
 
@@ -142,9 +142,10 @@ class SpoolFolder:
         try:
             yield
         except OSError as exc:
-            reason = exc.strerror or str(exc)
+            reason = "it is a file" if self.path.is_file() else exc.strerror or str(exc)
             raise SpoolFailed(
-                f"the folder {self.path} cannot be used for the spool: {reason}; mend it, or set spool_dir to another"
+                f"the folder {self.path} cannot be used for the spool: {reason}; mend it, or set spool_dir to another "
+                f"(PENSTOCK_SPOOL_DIR)"
             ) from exc
 
 

@@ -54,7 +54,9 @@ async def refuse_unsyncing(queue: Queue, levels: int) -> None:
     fault = fault_of(await facts_of(queue.scripts))
     if fault:
         where = hide_password(queue.scripts.url)
-        raise ConfigMismatch(f"durability fsync: the queue server at {where} {fault}, or set durability to fast")
+        raise ConfigMismatch(
+            f"durability fsync: the queue server at {where} {fault}, or set durability to fast (PENSTOCK_DURABILITY)"
+        )
 
 
 def fault_of(facts: ServerFacts) -> str:
@@ -124,7 +126,10 @@ class Confirmer:
             enough = heard.replicas >= self._replicas
             kept[REPLICATED] = heard.seen if enough else {}
             if not enough:
-                missing.append(f"{heard.replicas} of {self._replicas} replicas have answered")
+                missing.append(
+                    f"{heard.replicas} of {self._replicas} replicas have answered; start more, or set replicas or "
+                    f"durability lower"
+                )
         return Confirmed(
             heard.seen, kept, f"the queue server has the records, but {', '.join(missing)}" if missing else ""
         )

@@ -81,7 +81,7 @@ async def check_server(scripts: Scripts, mode: ServerCheck) -> None:
     if verdict.faults and mode == "refuse":
         raise ConfigMismatch(
             f"the queue server at {where} cannot be trusted with records: {'. And '.join(verdict.faults)}; "
-            f"or set server_check to warn"
+            f"or set server_check to warn (PENSTOCK_SERVER_CHECK=warn)"
         )
     for what in [*verdict.faults, *verdict.cautions]:
         logger("penstock.queue").warning("queue server may lose records", server=where, reason=what)

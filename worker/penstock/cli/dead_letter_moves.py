@@ -20,6 +20,7 @@ from penstock.cli.dead_letter_options import (
     Since,
     Until,
     letters_of,
+    nothing_of,
     refuse_both,
     which,
 )
@@ -81,25 +82,27 @@ def replay(
             namespace,
             lambda queue: rehearse(queue, sql=sql_url, vectors=vector_url, ids=ids or None, limit=limit, **chosen),
         )
-        _tell_rehearsal(found, json=json)
+        _tell_rehearsal(found, chosen, json=json)
         return
     outcome = ask(
         redis_url, namespace, lambda queue: dlq.replay(queue, ids=ids or None, limit=limit, rate=rate, **chosen)
     )
-    _tell(outcome, "replayed", json=json)
+    _tell(outcome, "replayed", chosen, json=json)
 
 
-def _tell_rehearsal(found: Rehearsal, *, json: bool) -> None:
+def _tell_rehearsal(found: Rehearsal, chosen: Which, *, json: bool) -> None:
     refusals = sorted(found.refusals.values(), key=lambda each: -each.letters)
     if json:
         print_json({**asdict(found), "refusals": [asdict(each) for each in refusals]})
+    elif not found.letters and not found.missing:
+        say(nothing_of(chosen))
     else:
         if refusals:
             rows = [[each.letters, each.sample, each.reason] for each in refusals]
             print_table(["would come back", "sample", "reason"], rows, ["would come back"], whole=True)
         say(
-            f"{letters_of(found.letters)}: {found.stored:,} would be stored, {found.older:,} would change nothing, as "
-            f"the store has the same or newer, {found.refused:,} would come back. Nothing was changed."
+            f"{letters_of(found.letters)}: {found.stored:,} would be stored, {found.older:,} would change nothing "
+            f"(the store has the same or newer), {found.refused:,} would come back. Nothing was changed."
         )
     _complain_of(found.missing)
 
@@ -130,7 +133,7 @@ def purge(
     if not yes:
         _confirm(len(ids[:limit]) if ids else ask(redis_url, namespace, lambda queue: _count(queue, limit, chosen)))
     outcome = ask(redis_url, namespace, lambda queue: dlq.purge(queue, ids=ids or None, limit=limit, **chosen))
-    _tell(outcome, "purged", json=json)
+    _tell(outcome, "purged", chosen, json=json)
 
 
 async def _count(queue: Queue, limit: int | None, chosen: Which) -> int:
@@ -149,9 +152,11 @@ def _confirm(letters: int) -> None:
         raise Stop("nothing was removed", Code.NO)
 
 
-def _tell(outcome: Outcome, verb: str, *, json: bool) -> None:
+def _tell(outcome: Outcome, verb: str, chosen: Which, *, json: bool) -> None:
     if json:
         print_json({verb: outcome.letters, "records": outcome.records, "missing": outcome.missing})
+    elif not outcome.letters and not outcome.missing:
+        say(nothing_of(chosen))
     else:
         say(f"{letters_of(outcome.letters)} {verb}.")
     _complain_of(outcome.missing)

@@ -36,3 +36,8 @@ def refuse_both(ids: list[str] | None, chosen: Which) -> None:
 def letters_of(number: int) -> str:
     """*number* with its noun."""
     return f"{number:,} dead letter{'' if number == 1 else 's'}"
+
+
+def nothing_of(chosen: Which) -> str:
+    """What to say where there are none: of all, or of those that are meant."""
+    return "No such dead letters." if chosen else "No dead letters."

@@ -14,7 +14,7 @@ from rich.json import JSON
 from penstock import dlq
 from penstock.cli import dead_letter_editing, dead_letter_files, dead_letter_moves
 from penstock.cli.connection import ask
-from penstock.cli.dead_letter_options import Group, Id, Kind, Lane, Limit, Session, Since, Until, which
+from penstock.cli.dead_letter_options import Group, Id, Kind, Lane, Limit, Session, Since, Until, nothing_of, which
 from penstock.cli.display import age, console, moment, plain, print_json, print_table, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, JsonLines, Namespace, RedisUrl
@@ -46,7 +46,7 @@ def list_(
     show = _print_lines if json else _print_table
     most = limit if limit or json else _TABLE_ROWS
     if not ask(redis_url, namespace, lambda queue: show(dlq.list_letters(queue, limit=most, **chosen))):
-        say("No such dead letters." if chosen else "No dead letters.")
+        say(nothing_of(chosen))
 
 
 async def _print_lines(letters: AsyncIterator[DeadLetter]) -> int:
@@ -59,7 +59,9 @@ async def _print_lines(letters: AsyncIterator[DeadLetter]) -> int:
 
 async def _print_table(letters: AsyncIterator[DeadLetter]) -> int:
     now = datetime.now(UTC)
-    rows = [[each.id, each.lane, _waited(each, now), f"{each.error_kind}: {each.reason}"] async for each in letters]
+    rows = [
+        [each.id, each.lane, _ago(each.last_at, now), f"{each.error_kind}: {each.reason}"] async for each in letters
+    ]
     if rows:
         print_table(["id", "lane", "for", "reason"], rows, ["for"], whole=True)
         if len(rows) == _TABLE_ROWS:
@@ -70,8 +72,8 @@ async def _print_table(letters: AsyncIterator[DeadLetter]) -> int:
     return len(rows)
 
 
-def _waited(letter: DeadLetter, now: datetime) -> str | None:
-    return None if letter.last_at is None else age((now - letter.last_at).total_seconds())
+def _ago(at: datetime | None, now: datetime) -> str | None:
+    return None if at is None else age((now - at).total_seconds())
 
 
 @app.command()
@@ -98,15 +100,18 @@ def groups(
         for each in found:
             print_json(asdict(each))
     elif found:
-        columns = ["group", "letters", "lane", "record", "last (UTC)", "sample", "reason"]
+        now = datetime.now(UTC)
         rows = [
-            [each.fingerprint, each.letters, each.lane, each.record_kind, each.last_at, each.sample,
-             f"{each.error_kind}: {each.reason}"]
+            [each.fingerprint, each.letters, each.lane, _ago(each.first_at, now), _ago(each.last_at, now),
+             f"{each.error_kind}: {each.reason}; latest: {each.record_kind} {each.sample}"]
             for each in found
         ]  # fmt: skip
-        print_table(columns, rows, ["letters"], whole=True)
+        print_table(
+            ["group", "letters", "lane", "since", "last", "reason"], rows, ["letters", "since", "last"], whole=True
+        )
+        say("Those of one: penstock dlq list --group GROUP. Mended? penstock dlq replay --group GROUP --dry-run")
     else:
-        say("No such dead letters." if chosen else "No dead letters.")
+        say(nothing_of(chosen))
 
 
 @app.command()

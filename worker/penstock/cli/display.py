@@ -11,11 +11,17 @@ from typing import Any
 import orjson
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 _PIPED_COLUMNS = 200
 """Width of a table that goes into a pipe or a file, where nobody's window cuts it."""
+
+_READABLE_COLUMNS = 18
+"""A text in a narrower column is a tower of words."""
+
+_BETWEEN = 3
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -53,21 +59,43 @@ def print_table(
 ) -> None:
     """A table on standard output. *numbers* names the columns that are aligned to the right.
 
-    The last column gives way where the window is too narrow; the others are what people copy.
-    With *whole* it is broken into lines, else cut.
+    The last column gives way where the window is too narrow; the others are what people copy. Its texts are cut.
+    With *whole* they are broken into lines, and stand below their rows where too little is left of the window.
     """
     cells = [[each if isinstance(each, Text) else cell(each) for each in row] for row in rows]
+    widths = [max([len(name), *(row[at].cell_len for row in cells)]) for at, name in enumerate(columns)]
+    out = console()
+    if whole and out.width < sum(widths[:-1]) + _BETWEEN * len(columns) + min(widths[-1], _READABLE_COLUMNS):
+        _print_stacked(out, columns, cells, widths, numbers)
+        return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for at, name in enumerate(columns):
         last = at == len(columns) - 1
-        width = 0 if last else max([len(name), *(row[at].cell_len for row in cells)])
         justify: JustifyMethod = "right" if name in numbers else "left"
         # Rich narrows the columns that may wrap; the last one's texts are cut instead.
-        table.add_column(name, justify=justify, min_width=width, no_wrap=not last, overflow="ellipsis")
+        table.add_column(
+            name, justify=justify, min_width=0 if last else widths[at], no_wrap=not last, overflow="ellipsis"
+        )
     for row in cells:
         row[-1].no_wrap = not whole
         table.add_row(*row)
-    console().print(table)
+    out.print(table)
+
+
+def _print_stacked(
+    out: Console, columns: Sequence[str], cells: Sequence[Sequence[Text]], widths: Sequence[int], numbers: Sequence[str]
+) -> None:
+    """The table without its last column, whose texts stand below their rows."""
+    header = [Text(name, "bold") for name in columns]
+    out.print()
+    for row in (header, *cells):
+        for name, each, width in zip(columns, row[:-1], widths, strict=False):
+            each.align("right" if name in numbers else "left", width)
+        out.print(Text(" ") + Text(" " * _BETWEEN).join(row[:-1]), soft_wrap=True)
+        out.print(Padding(row[-1], (0, 0, 0, 1 + _BETWEEN)))
+        if row is header:
+            out.print(Text(f" {'─' * (out.width - 2)}"))
+    out.print()
 
 
 def cell(value: object) -> Text:

@@ -14,18 +14,22 @@ class SpoolGlance:
     """A folder of spools as it is now."""
 
     def __init__(self, folder: str, namespace: str) -> None:
-        self._folder = Path(folder).absolute()
-        self._seen: Spooled = SpoolFolder(self._folder, namespace).spooled()
+        found = SpoolFolder(Path(folder), namespace)
+        self._folder = found.path
+        self._seen: Spooled = found.spooled()
+        self._is_folder = self._folder.is_dir() or not self._folder.exists()
         self._now_us = wall_clock_us()
 
     @property
     def fine(self) -> bool:
         """Whether nothing waits there and nothing is wrong."""
-        return not self._seen.records and not self._seen.unreadable
+        return self._is_folder and not self._seen.records and not self._seen.unreadable
 
     def sentence(self) -> str:
         """The one thing to know."""
         seen = self._seen
+        if not self._is_folder:
+            return f"Spool: {self._folder} is no folder, so producers here have none; PENSTOCK_SPOOL_DIR names another."
         waiting = f"Spool: nothing waits on this machine in {self._folder}"
         if seen.records:
             waiting = f"Spool: {seen.records:,} records ({_size(seen.size)}) wait on this machine in {self._folder}"
@@ -37,12 +41,13 @@ class SpoolGlance:
 
     def as_json(self) -> dict[str, Any]:
         """The same as data."""
+        unreadable = self._seen.unreadable if self._is_folder else (self._folder,)
         return {
             "folder": str(self._folder),
             "records": self._seen.records,
             "bytes": self._seen.size,
             "oldest_age_s": self._oldest_age_s(),
-            "unreadable": [str(path) for path in self._seen.unreadable],
+            "unreadable": [str(path) for path in unreadable],
         }
 
     def _oldest_age_s(self) -> float | None:

@@ -170,4 +170,4 @@ def _refuse_unknown(record: Record, name: str) -> None:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-        raise InvalidRecord(name, name, f"a {kind_of(record).name} has no such field; {hint}")
+        raise InvalidRecord(name, name, f"{kind_of(record).name} has no such field; {hint}")
