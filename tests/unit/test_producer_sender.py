@@ -15,7 +15,7 @@ from penstock.producer.barriers import all_sent
 from penstock.producer.line import MAX_PUSH_BYTES, MAX_PUSH_MARKS
 from penstock.producer.receipt import Placed, Ticket
 from penstock.wire.errors import ConfigMismatch, QueueRejected, QueueUnavailable
-from penstock.wire.frames import encode
+from penstock.wire.frames import MAX_FRAME_BYTES, encode
 from penstock.wire.keys import Partition, partition_of
 from penstock.wire.records import KeyValue
 from tests.unit.producer_support import FakeLog, roomy, sending, ticket
@@ -85,6 +85,22 @@ async def test_a_full_partition_holds_up_only_itself() -> None:
             await stuck.decided()
 
     assert [line["event"] for line in lines] == ["partition takes nothing; its records wait"]
+
+
+async def test_a_buffer_that_fills_does_not_cut_short_the_wait_for_a_queue_that_is_away() -> None:
+    log, buffer = FakeLog(opens=[QueueUnavailable("away")] * 1_000), roomy()
+
+    async with sending(log, buffer, ProducerSettings(retry_base_ms=10**6, retry_cap_ms=10**6)) as sender:
+        await sender.tried.wait()
+        for _ in range(8):
+            buffer.add(one := ticket(content="x" * (MAX_FRAME_BYTES // 4)))
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(log.opens) == 999
+        log.opens.clear()
+        sender.hurry()
+        await one.decided()
 
 
 STEPS = st.lists(

@@ -206,7 +206,7 @@ class Sender:
         if self._hurried:
             self._hurried = False
             return
-        self._buffer.wake_at(records, 1 if records == 1 else MAX_FRAME_BYTES)
+        self._buffer.wake_at(records, records if records in (1, math.inf) else MAX_FRAME_BYTES)
         delay_s = None if until_s == math.inf else until_s - self._now_s()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
