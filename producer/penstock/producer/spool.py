@@ -129,19 +129,19 @@ class Spool:
 
     def fitting(self, lines: Iterable[Sequence[Draft]]) -> list[Draft]:
         """What there is room for: of each line its first drafts."""
-        room, found, all_fit = self._max_bytes - self.size, [], True
+        room, found, too_large = self._max_bytes - self.size, [], 0
         for drafts in lines:
             for draft in drafts:
                 if draft.size > room:
-                    all_fit = False
+                    too_large = draft.size
                     break
                 room -= draft.size
                 found.append(draft)
-        if not all_fit:
+        if too_large:
             self._complain(
                 "bound",
-                f"it holds {self.size:,} of {self._max_bytes:,} bytes; more waits in memory, and when that is full "
-                f"overflow decides; mend the queue, or raise spool_bytes",
+                f"it holds {self.size:,} of {self._max_bytes:,} bytes and has no room for {too_large:,} more; they wait "
+                f"in memory, and when that is full overflow decides; mend the queue, or raise spool_bytes",
             )
         return found
 
@@ -350,4 +350,4 @@ class Spool:
             future = asyncio.get_running_loop().run_in_executor(self._thread, work)
         except RuntimeError:  # the interpreter exits: threads take nothing more, and nobody else uses this loop
             return work()
-        return await future
+        return await asyncio.shield(future)  # or work that has not begun would never be done

@@ -55,7 +55,7 @@ class Shelf:
     @property
     def is_spent(self) -> bool:
         """Whether the queue has all that was put there."""
-        return bool(self.done or self.uncut_after) and not self.records.total() and not self.filling
+        return bool(self.after or self.uncut_after) and not self.records.total() and not self.filling
 
     def entries(self) -> list[Entry]:
         """Every entry in it that somebody still has and knows no fate of."""
