@@ -42,8 +42,8 @@ class Spool:
         self.size = 0
         """Bytes of the records that wait."""
         self.records = 0
-        self.path = folder.absolute()
         self._folder = SpoolFolder(folder, namespace)
+        self.path = self._folder.path
         self._max_bytes = max_bytes
         self._shelves: list[Shelf] = []
         self._more_left = False
@@ -140,8 +140,8 @@ class Spool:
         if too_large:
             self._complain(
                 "bound",
-                f"it holds {self.size:,} of {self._max_bytes:,} bytes and has no room for {too_large:,} more; they wait "
-                f"in memory, and when that is full overflow decides; mend the queue, or raise spool_bytes",
+                f"it holds {self.size:,} of {self._max_bytes:,} bytes and has no room for {too_large:,} more; what does "
+                f"not fit waits in memory, and when that is full overflow decides; mend the queue, or raise spool_bytes",
             )
         return found
 
