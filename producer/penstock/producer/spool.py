@@ -15,7 +15,7 @@ from typing import TypeVar
 from penstock.producer.errors import NotQueued
 from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Entry, Placed
-from penstock.producer.spool_file import UNCUT, Draft, Run, SpoolDamaged, SpoolFailed, SpoolFile
+from penstock.producer.spool_file import UNCUT, Draft, Run, SpoolDamaged, SpoolFailed
 from penstock.producer.spool_folder import SpoolFolder, log_set_aside
 from penstock.producer.spool_shelf import Place, Shelf, Watch
 from penstock.wire.keys import Partition
@@ -69,12 +69,13 @@ class Spool:
     def _take_left(self) -> None:
         # In the thread to its end: whoever is cancelled meanwhile still has what was taken, and lets go of it.
         # In front, should there be something of our own already: it is newer.
-        files: list[SpoolFile] = []
         try:
-            files = self._folder.take_left(_TAKEN_AT_ONCE)
-            self._shelves[:0] = [Shelf(file) for file in files]
-        finally:
-            self._more_left = len(files) == _TAKEN_AT_ONCE
+            shelves = [Shelf(file) for file in self._folder.take_left(_TAKEN_AT_ONCE)]
+        except SpoolFailed:
+            self._more_left = False
+            raise
+        self._shelves[:0] = shelves
+        self._more_left = len(shelves) == _TAKEN_AT_ONCE
 
     @property
     def may_take_more(self) -> bool:
