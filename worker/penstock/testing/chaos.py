@@ -248,6 +248,9 @@ def main(arguments: Sequence[str]) -> int:
     except NotDrained as exc:
         print(f"{exc}; look at {folder}")
         return 1
+    except subprocess.CalledProcessError as exc:  # a store of theirs that is away, or is none
+        print(exc.stderr.decode(errors="replace").strip(), file=sys.stderr)
+        return 2
     for line, count in sorted(noted(folder).items()):
         print(f"noted in logs: {line}, {count} times")
     print(verdict)
@@ -275,6 +278,9 @@ def _parsed(arguments: Sequence[str]) -> tuple[ChaosSettings, Path, bool]:
     parser.add_argument("--vector-url", help="an empty vector store of your own")
     parser.add_argument("--folder", type=Path, help="where logs, ledgers and stores go, and stay")
     given = vars(parser.parse_args(arguments))
+    for name in ("seconds", "workers", "agents"):
+        if given[name] <= 0:
+            parser.error(f"--{name} is {given[name]:g}; more than 0 is needed")
     asked: Path | None = given.pop("folder")
     folder = asked or Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
