@@ -103,6 +103,13 @@ async def test_a_lane_is_halted_by_hand_once(queue: Queue, capsys: pytest.Captur
     assert resumed.json() == {"lane": "state", "resumed": True, "bury": 0}
 
 
+async def test_a_lane_is_not_halted_without_a_reason(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    said = await on(queue, capsys, "lanes", "pause", "state", "--reason", " ")
+
+    assert (said.code, said.err) == (Code.USAGE, "error: --reason is empty; say why, for those who look at the lane\n")
+    assert (await Pauses(queue).standings())["state"].halt is None
+
+
 async def test_a_halt_whose_reason_is_older_than_a_resumption_is_refused(queue: Queue) -> None:
     pauses, halt = Pauses(queue), Halt("logs", BREAKER, "bad", ago(1))
     assert await pauses.halt(halt, 0)

@@ -100,6 +100,8 @@ def pause(
     They stop within a second and a batch; producers go on. Exit code 1 when it is halted already.
     """
     _known(lane)
+    if not reason.strip():
+        raise Stop("--reason is empty; say why, for those who look at the lane", Code.USAGE)
     made = Halt(lane, HAND, reason, wall_clock_us() // 1000)
     found = ask(redis_url, namespace, lambda queue: _halted(queue, made))
     if found != made:
