@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -32,6 +33,20 @@ def test_an_appointment_that_cannot_be_kept_is_refused(option: str, named: str) 
 
     assert done.returncode == 2
     assert named in done.stderr.splitlines()[-1]
+
+
+def test_a_worker_whose_setting_cannot_be_used_says_so_in_a_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock.testing.worker"],
+        env={**os.environ, "PENSTOCK_SQL_URL": "mongodb://nowhere"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(("setting", "hours"), [("-3600", -1), ("7200:0", 2), ("-3600:1000", 0), ("0", 0)])

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from penstock.testing import clock
+from penstock.wire.errors import PenstockError
 from penstock.wire.settings import from_mapping
 from penstock.worker import WorkerConfig
 from penstock.worker.steps import Step
@@ -105,7 +106,10 @@ def main(arguments: Sequence[str]) -> None:
     clock.shift(given.clock)
     from penstock.worker import run_worker  # noqa: PLC0415 - arq takes `time.time` by its name
 
-    run_worker(from_mapping(WorkerConfig, os.environ), reached=Fated([*given.die_at, *given.pause_at]))
+    try:
+        run_worker(from_mapping(WorkerConfig, os.environ), reached=Fated([*given.die_at, *given.pause_at]))
+    except PenstockError as exc:
+        sys.exit(f"error: {exc}")  # foreseen: a traceback in a worker's log is a fault that chaos tells of
 
 
 if __name__ == "__main__":
