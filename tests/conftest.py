@@ -14,6 +14,10 @@ from penstock.embedded import EmbeddedQueue
 from penstock.wire.queue import Queue
 from tests.conformance.postgres_server import Postgres, Schema
 
+# Of the terminal that started several processes of tests, where commands print to none.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
+
 
 @pytest.fixture(scope="session")
 def queue_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedQueue]:

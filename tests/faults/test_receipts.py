@@ -105,6 +105,7 @@ async def reason(receipt: Receipt) -> str:
 async def test_the_example_of_reading_ones_own_writes_prints_them(system: System) -> None:
     _, example = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     system.start_worker()
+    await system.workers_alive(1)  # the page's patience begins with a system that runs
 
     shown = await asyncio.to_thread(
         subprocess.run,

