@@ -34,7 +34,7 @@ check: lint types imports test ## Everything that CI checks
 
 .PHONY: test
 test: $(VENV)/dev.stamp ## Run the tests; ARGS='tests/unit -k wire' picks some
-	@$(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist worksteal $(ARGS)
 
 # Not among the development tools: its wheel is for some platforms and versions of Python alone.
 .PHONY: test-oldest

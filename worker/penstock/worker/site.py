@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import structlog
 
-from penstock.stores.contract import Fence, SqlStore, Store, VectorStore
+from penstock.stores.contract import Fence, SqlStore, Store
 from penstock.stores.errors import SchemaTooOld, StoreRejected, StoreUnavailable
-from penstock.stores.registry import check_vector_url, sql_store, vector_store
+from penstock.stores.registry import sql_store, vector_store
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.worker.fleet import Fleet
@@ -37,23 +37,13 @@ class Stores:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._sql = sql_store(config.sql_url)
-        check_vector_url(config.vector_url)
-        self._vector_url = config.vector_url
-        self._vectors: VectorStore | None = None
-        self._opening = asyncio.Lock()
+        self._vectors = vector_store(config.vector_url)
         self._migrate = config.migrate
         self._setups: dict[Store, asyncio.Task[None]] = {}
 
     async def of(self, lane: str) -> Store:
         """The store of *lane*, ready to be written to. Raises as `Store.setup` does."""
-        return await self._ready(await self._opened() if lane == "embeddings" else self._sql)
-
-    async def _opened(self) -> VectorStore:
-        # With the first embedding, which many a worker never has; in a thread, since a driver takes seconds to load.
-        async with self._opening:
-            if self._vectors is None:
-                self._vectors = await asyncio.to_thread(vector_store, self._vector_url)
-            return self._vectors
+        return await self._ready(self._vectors if lane == "embeddings" else self._sql)
 
     async def sql(self) -> SqlStore:
         """The store of all lanes but the embeddings', ready. Raises as `Store.setup` does."""
@@ -86,10 +76,9 @@ class Stores:
             _log.warning("store away", reason=str(exc))
 
     async def close(self) -> None:
-        """Close what was opened."""
+        """Close both."""
         await self._sql.close()
-        if self._vectors is not None:
-            await self._vectors.close()
+        await self._vectors.close()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,10 +9,11 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from penstock.stores.contract import Capabilities, Fence, Partial, Trial
 from penstock.stores.embeddings import by_collection, check_dimension, dimension_of, try_out
-from penstock.stores.errors import StoreError, StoreRejected
+from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected
 from penstock.stores.filters import parse
 from penstock.stores.lancedb import columns
 from penstock.stores.lancedb.catalog import Catalog, Collection
@@ -35,6 +36,21 @@ COMMITS_PER_LOOK = 16
 """How many commits a process makes to a table between two looks at the table's fragments."""
 
 _LOGGER = "penstock.stores.lancedb"
+
+
+def open_vector(url: str) -> LanceStore:
+    """The store of `lancedb:///relative/folder` or `lancedb:////absolute/folder`; nothing is opened yet.
+
+    Raises:
+        BadStoreURL: No folder, a host, or an object store.
+    """
+    parts = urlsplit(url)
+    folder = unquote(parts.path[1:])
+    if parts.scheme != "lancedb":
+        raise BadStoreURL(f"{parts.scheme}:// is not supported yet; use a local folder: lancedb:///folder")
+    if parts.netloc or not folder:
+        raise BadStoreURL(f"{url!r} names no folder; use lancedb:///relative/folder or lancedb:////absolute/folder")
+    return LanceStore(Path(folder))
 
 
 class LanceStore:
