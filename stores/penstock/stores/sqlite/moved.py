@@ -13,13 +13,16 @@ from penstock.stores.sqlite.claim import Claim
 class OpenFiles:
     """The database, its log and the log's index that a connection has open, told apart from others of their names."""
 
-    def __init__(self, path: Path) -> None:
-        """As they are now. The connection must have looked into the file, which is when it opens the log."""
+    def __init__(self, path: Path, *, was_writable: bool = True) -> None:
+        """As they are now. The connection must have looked into the file, which is when it opens the log.
+
+        *was_writable* is what `is_writable` said before it did.
+        """
         self._path = path
         self._log = path.with_name(path.name + "-wal")
         self._index = path.with_name(path.name + "-shm")
         self._found = {file: _identity(file) for file in (path, self._log, self._index)}
-        self._was_writable = os.access(path, os.W_OK)
+        self._was_writable = was_writable
 
     def have_moved(self) -> bool:
         """Whether the names of database and log are no longer those of the open files."""
@@ -31,7 +34,7 @@ class OpenFiles:
         A process has the log's index once, as its first connection could open it: until the last one closes, no other
         connection could write either.
         """
-        return not self._was_writable and os.access(self._path, os.W_OK)
+        return not self._was_writable and is_writable(self._path)
 
     def part(self, connection: sqlite3.Connection, claim: Claim) -> None:
         """Close *connection*; where another file has the name by now, move the log into the one that it belongs to.
@@ -66,6 +69,12 @@ class OpenFiles:
 
     def _is_named(self, file: Path) -> bool:
         return self._found[file] == _identity(file)
+
+
+def is_writable(path: Path) -> bool:
+    """Whether a database, its log and the log's index may be written, those of them that are there."""
+    files = (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"))
+    return all(os.access(file, os.W_OK) for file in files if is_there(file))
 
 
 def is_there(path: Path) -> bool:

@@ -16,7 +16,7 @@ from penstock.stores.errors import StoreError, StoreUnavailable
 from penstock.stores.questions import Question, Questions
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.filtering import compiled
-from penstock.stores.sqlite.moved import OpenFiles
+from penstock.stores.sqlite.moved import OpenFiles, is_writable
 from penstock.stores.sqlite.schema import refuse_newer_schema
 from penstock.stores.sqlite.searching import matched
 from penstock.stores.sqlite.settings import SqliteSettings
@@ -85,6 +85,7 @@ class SqliteReading(SqlAnswers):
         path = self._settings.path
         if not is_there(path):
             raise StoreUnavailable(f"no such database: {path}; has a worker stored anything yet?")
+        was_writable = is_writable(path)  # asked before: rights that come meanwhile come too late for the log's index
         with translated():
             # `ro` creates nothing and, unlike `query_only` alone, does not checkpoint when it is closed last.
             connection = await aiosqlite.connect(self._settings.uri("ro"), uri=True, isolation_level=None)
@@ -92,7 +93,7 @@ class SqliteReading(SqlAnswers):
                 await connection.execute_fetchall(f"PRAGMA busy_timeout = {self._settings.busy_timeout_ms:d}")
                 await connection.execute_fetchall("PRAGMA query_only = 1")
                 await self._check_schema(connection)
-                self._files = OpenFiles(path)
+                self._files = OpenFiles(path, was_writable=was_writable)
             except BaseException:
                 await asyncio.shield(connection.close())
                 raise
