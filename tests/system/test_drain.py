@@ -211,7 +211,7 @@ async def test_an_epoch_below_what_the_store_has_seen_is_raised_above_it(queue: 
 
 async def test_a_store_that_others_write_to_under_ever_higher_epochs_is_left_to_them(queue: Queue) -> None:
     store, sender = ListStore(), Sender(queue)
-    seen = time.time_ns()
+    seen = time.time_ns() // 1000  # above every epoch of the clock, which counts milliseconds
 
     def overtaken(_: Sequence[Record]) -> None:
         nonlocal seen
