@@ -24,7 +24,7 @@ demo: $(VENV)/all.stamp ## Agents stream conversations through a real queue into
 	@$(BIN)/penstock demo $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## Run every benchmark, write benchmarks/results.md (4 minutes)
+bench: $(VENV)/bench.stamp ## Run every benchmark beside peers and bare drivers, write benchmarks/results.md
 	@$(BIN)/python -m benchmarks
 
 # -- check it -----------------------------------------------------------------------------------
@@ -93,6 +93,11 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 	@echo "Installing Penstock and its tools in $(VENV) (once) ..."
 	@$(PIP) install -e '.[dev]'
 	@touch $(VENV)/all.stamp $@
+
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	@echo "Installing what the benchmarks compare with in $(VENV) (once) ..."
+	@$(PIP) install -e '.[bench]'
+	@touch $@
 
 $(VENV)/all.stamp: pyproject.toml | $(BIN)/python
 	@echo "Installing Penstock in $(VENV) (once) ..."
