@@ -16,7 +16,7 @@ from penstock.worker.settings import WorkerConfig
 
 RECORDS = 200_000
 SESSIONS = 200
-BATCH = WorkerConfig.batch_records
+BATCH = WorkerConfig().batch_records
 """Rows of one transaction of a bare driver: as many as a worker's."""
 
 METADATA = {"model": "turbine-4", "tokens": 58, "tags": ["water", "power"], "finish": "stop", "cost": 0.00042}
