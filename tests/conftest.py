@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,9 @@ from tests.conformance.postgres_server import Postgres, Schema
 # Of the terminal that started several processes of tests, where commands print to none.
 for size in ("COLUMNS", "LINES"):
     os.environ.pop(size, None)
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
