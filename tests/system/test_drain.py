@@ -124,7 +124,7 @@ async def test_an_entry_that_is_no_frame_is_buried_and_its_neighbours_are_stored
 
 
 async def test_a_frame_from_a_newer_producer_waits_for_an_upgraded_worker(queue: Queue) -> None:
-    await queue.push([Push(MESSAGES, "q", 1, [Frame(b"\x02\x90", 1)])], 100)
+    await queue.push([Push(MESSAGES, "q", 1, [Frame(b"\x03\x90", 1)])], 100)
 
     with pytest.raises(LaneWaits, match="upgrade the worker"):
         await drain(site_of(queue, ListStore()), MESSAGES)

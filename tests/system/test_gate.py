@@ -178,7 +178,7 @@ async def test_a_frame_that_only_a_newer_worker_reads_does_not_open_the_gate(que
     site = site_of(queue, outage.store)
     keeper, gate = Gatekeeper(site, "messages"), site.lanes["messages"].gate
     await put_off(site, OTHER)
-    await queue.push([Push(MESSAGES, "q", 1, [Frame(b"\x02\x90", 1)])], 100)
+    await queue.push([Push(MESSAGES, "q", 1, [Frame(b"\x03\x90", 1)])], 100)
 
     for _ in range(2):
         await keeper.probe()

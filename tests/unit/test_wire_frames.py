@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from penstock.wire import compression
 from penstock.wire.errors import FrameCorrupt, FrameError, FrameTooNew, RecordTooLarge
 from penstock.wire.frames import (
     MAX_FRAME_BYTES,
@@ -244,7 +245,7 @@ def _decodes_or_refuses(body: bytes) -> None:
 
 
 TOO_NEW: dict[str, bytes] = {
-    "the next version": bytes([VERSION + 1]) + frame_of([encode(PLAIN_MESSAGE)]).body[1:],
+    "the next version": bytes([compression.VERSION + 1]) + frame_of([encode(PLAIN_MESSAGE)]).body[1:],
     "the last version": b"\xff",
     "a new kind": raw_frame([1, *PLAIN_MESSAGE], [max(kind.code for kind in KINDS) + 1, "anything"]),
     **{f"a {kind.name} with a new field": raw_frame([kind.code, *[None] * len(kind.record._fields), 1])

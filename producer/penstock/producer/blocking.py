@@ -145,7 +145,7 @@ class BlockingProducer(Calls[BlockingReceipt]):
             if self._closed:
                 raise ProducerClosed("the producer is closed; make a new one")
             if self._thread is None:
-                thread = LoopThread("penstock-producer")
+                thread = LoopThread("penstock-producer", self.settings.uvloop)
                 self._buffer.ring = lambda: thread.call(self._outbox.sender.ring)
                 self._buffer.alarm = lambda: thread.call(self._outbox.alarm)
                 thread.call(self._outbox.start)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from penstock.producer.overflow import producer_log
 from penstock.producer.settings import ProducerSettings
+from penstock.wire.compression import Press
 from penstock.wire.durability import Confirmer, refuse_unsyncing
 from penstock.wire.entries import Confirmed, Holder, Push, Pushed
 from penstock.wire.errors import QueueFull
@@ -55,6 +56,7 @@ class Guard:
         self._queue = queue
         self._settings = settings
         self._confirmer = self.confirmer()
+        self._press = Press() if settings.compression == "zstd" else None
         self._now_s = now_s
         self._look_at_s = 0.0
         self._able = FAST
@@ -81,11 +83,15 @@ class Guard:
             QueueFull: The memory gate is closed; nothing was sent.
         """
         await self._pass_gate()
+        if self._press is not None:
+            pushes = [await _pressed(push, self._press) for push in pushes]
         return await self._queue.push(pushes, backlog_records)
 
     async def claim(self, push: Push, backlog_records: int) -> Pushed | Holder:
         """See `Queue.claim`. At a closed memory gate it raises `QueueFull`, too."""
         await self._pass_gate()
+        if self._press is not None:
+            push = await _pressed(push, self._press)
         return await self._queue.claim(push, backlog_records)
 
     async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
@@ -114,3 +120,7 @@ class Guard:
             self._look_at_s = self._now_s() + _LOOK_EVERY_S
         if gate.closed is not None:
             raise gate.closed
+
+
+async def _pressed(push: Push, press: Press) -> Push:
+    return push._replace(frames=[frame._replace(body=await press.press(frame.body)) for frame in push.frames])

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from penstock.wire.loops import UseUvloop, new_loop
+
 T = TypeVar("T")
 
 _STOP_TIMEOUT_S = 5.0
@@ -23,8 +25,9 @@ class _PrivateLoop(asyncio.SelectorEventLoop):
 class LoopThread:
     """Runs an event loop until `stop`."""
 
-    def __init__(self, name: str) -> None:
-        self._loop = _PrivateLoop()
+    def __init__(self, name: str, uvloop: UseUvloop = "never") -> None:
+        # uvloop looks names up on threads of its own, which are there as long as the process.
+        self._loop = new_loop(uvloop, _PrivateLoop)
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 

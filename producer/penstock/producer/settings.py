@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from penstock.wire import strategies
+from penstock.wire import compression, strategies
+from penstock.wire.compression import Compression
 from penstock.wire.levels import Durability, level_of
+from penstock.wire.loops import UseUvloop
 from penstock.wire.server_check import ServerCheck
 from penstock.wire.settings import InvalidSetting
 
@@ -90,8 +92,18 @@ class ProducerSettings:
     """Who applies it: the worker before it stores, or the producer before it sends. The text of streams, which is whole
     at the worker alone, is left to the worker in any case."""
 
+    compression: Compression = "none"
+    """`zstd` compresses frames above 1 KB, where the queue server is short of memory or the line to it thin. It needs
+    the extra `zstd`. A worker of 0.1 cannot read them: they wait until it is upgraded."""
+
+    uvloop: UseUvloop = "auto"
+    """`auto`: the event loop that `BlockingProducer` runs is uvloop's where it is installed. `never`: Python's own. The
+    loop of `Producer` is the program's."""
+
     def __post_init__(self) -> None:
         strategies.check(self.strategy)
+        if self.compression == "zstd" and not compression.is_installed():
+            raise InvalidSetting(f"compression is zstd, and zstandard is not installed; {compression.REMEDY}")
         level_of(self.durability)
         for name in ("buffer_records", "buffer_bytes", "backlog_records", "spool_bytes"):
             if getattr(self, name) < 1:

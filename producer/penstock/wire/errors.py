@@ -73,7 +73,7 @@ class FrameCorrupt(FrameError):
 
 
 class FrameTooNew(FrameError):
-    """A newer producer wrote this frame. An upgraded worker can read it, so it must be kept."""
+    """A newer producer wrote this frame, or one that compresses. An upgraded worker can read it, so it must be kept."""
 
 
 class QueueUnavailable(PenstockError):

@@ -5,6 +5,8 @@ A frame is one entry of a partition's log:
     byte 0        the version, 1
     the rest      a MessagePack array of records
 
+Version 2 is one of these compressed (`compression`).
+
 A record is the array `[kind code, *fields]` in the order of `records`, without the trailing fields
 that hold their defaults. Golden frames lie in `tests/unit/golden/`.
 """
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple, cast
 
 import msgpack
 
+from penstock.wire import compression
 from penstock.wire.errors import FrameCorrupt, FrameTooNew, RecordTooLarge
 from penstock.wire.records import KINDS, MAX_RECORD_BYTES, Kind, Record, kind_of
 
@@ -32,8 +35,13 @@ Redis allocates and copies an entry as one piece; beyond 256 KB latency of other
 MAX_FRAME_RECORDS = 0xFFFF
 
 _MAX_HEADER_BYTES = 4
+
+MAX_OPENED_BYTES = 1 + _MAX_HEADER_BYTES + MAX_RECORD_BYTES
+"""What a compressed frame may become: a producer's holds no more than one record of the largest size."""
+
 _ID_BYTES = 16
 _VERSION_BYTE = bytes([VERSION])
+_COMPRESSED_BYTE = bytes([compression.VERSION])
 
 
 class _Shape(NamedTuple):
@@ -129,13 +137,15 @@ def decode_frame(body: bytes) -> list[Record]:
     """The records of a frame, in order.
 
     Raises:
-        FrameTooNew: The version or a record kind is newer than this code.
+        FrameTooNew: The version or a record kind is newer than this code, or what reads a compressed one is missing.
         FrameCorrupt: Anything else that is no frame.
     """
     if not body:
         raise FrameCorrupt("the frame is empty")
+    if body[0] == compression.VERSION:
+        body = compression.opened(body, MAX_OPENED_BYTES)
     if body[0] > VERSION:
-        raise FrameTooNew(f"the frame has version {body[0]}, this worker reads {VERSION}; upgrade the worker")
+        raise FrameTooNew(f"the frame has version {body[0]}, which is newer than this worker; upgrade the worker")
     if body[0] < VERSION:
         raise FrameCorrupt(f"the frame has version {body[0]}, which never was")
     try:
@@ -145,6 +155,11 @@ def decode_frame(body: bytes) -> list[Record]:
     if not isinstance(items, tuple):
         raise FrameCorrupt(f"the frame holds {type(items).__name__}, not an array of records")
     return [_record(item) for item in items]
+
+
+def opened_bytes(body: bytes) -> int:
+    """Bytes that a frame has once it is not compressed any more."""
+    return compression.opened_bytes(body) if body[:1] == _COMPRESSED_BYTE else len(body)
 
 
 def decode(packed: bytes) -> Record:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from penstock.wire.entries import Entry
 from penstock.wire.errors import FrameCorrupt
-from penstock.wire.frames import decode_frame
+from penstock.wire.frames import decode_frame, opened_bytes
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Record, StreamChunk
@@ -98,7 +98,7 @@ class LogReader:
         records = size = 0
         for taken, entry in enumerate(self._waiting):
             records += entry.records
-            size += len(entry.frame)
+            size += opened_bytes(entry.frame)
             if taken and (records > self._config.batch_records or size > self._config.batch_bytes):
                 return taken
         return len(self._waiting)
@@ -107,6 +107,6 @@ class LogReader:
         """Ask for about as many entries as fill a batch: frames hold from one record to thousands."""
         if prefix:
             records = max(1, sum(entry.records for entry in prefix))
-            size = max(1, sum(len(entry.frame) for entry in prefix))
+            size = max(1, sum(opened_bytes(entry.frame) for entry in prefix))
             fill = min(self._config.batch_records / records, self._config.batch_bytes / size)
             self._count = max(1, min(_MAX_READ, 2 * self._count, round(len(prefix) * fill)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from penstock.wire import strategies
+from penstock.wire.loops import UseUvloop
 from penstock.wire.server_check import ServerCheck
 from penstock.wire.settings import InvalidSetting
 
@@ -138,6 +139,9 @@ class WorkerConfig:
 
     retain_dead_days: int = 0
     """Dead letters are purged this long after they were given up, edited or imported last. 0: kept for ever."""
+
+    uvloop: UseUvloop = "auto"
+    """`auto`: the worker's event loop is uvloop's where it is installed. `never`: Python's own."""
 
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto` is console on a terminal, else JSON."""
