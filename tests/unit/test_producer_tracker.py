@@ -25,6 +25,7 @@ class FakeSettled:
     """Answers with what `done`, `dead` and `held` say; each poll sets `asked`."""
 
     def __init__(self) -> None:
+        self.looks: list[list[Partition]] = []
         self.done: dict[Partition, str] = {}
         self.dead: dict[str, Buried] = {}
         self.held: set[str] = set()
@@ -32,11 +33,15 @@ class FakeSettled:
         self.errors: list[Exception] = []
         self.asked = asyncio.Event()
 
-    async def settled(self, wanted: Mapping[Partition, Sequence[Inquiry]]) -> Mapping[Partition, Answer]:
-        self.polls.append({where: [one.record_id for one in inquiries] for where, inquiries in wanted.items()})
+    async def settled_upto(self, partitions: Sequence[Partition]) -> Mapping[Partition, str]:
+        self.looks.append(list(partitions))
         self.asked.set()
         if self.errors:
             raise self.errors.pop()
+        return {where: self.done.get(where, "0-0") for where in partitions}
+
+    async def settled(self, wanted: Mapping[Partition, Sequence[Inquiry]]) -> Mapping[Partition, Answer]:
+        self.polls.append({where: [one.record_id for one in inquiries] for where, inquiries in wanted.items()})
         return {where: self._answer(where, inquiries) for where, inquiries in wanted.items()}
 
     def _answer(self, where: Partition, inquiries: Sequence[Inquiry]) -> Answer:
@@ -66,6 +71,19 @@ async def test_a_wait_ends_when_its_place_is_settled_and_not_before() -> None:
     assert not waits[2].done()
     queue.done[A] = "11-0"
     assert await waits[2] is None
+
+
+async def test_no_record_is_asked_for_before_workers_have_come_as_far() -> None:
+    queue = FakeSettled()
+    tracker = Tracker(queue)
+    wait = asyncio.create_task(tracker.settled(at("5-0"), "late"))
+    await queue.next_poll()
+    await queue.next_poll()
+
+    assert queue.polls == []
+    queue.done[A] = "5-0"
+    await wait
+    assert queue.polls == [{A: ["late"]}]
 
 
 async def test_a_dead_record_gets_its_envelope_and_its_neighbour_none() -> None:
@@ -143,16 +161,19 @@ async def test_waits_that_were_given_up_are_forgotten() -> None:
     queue = FakeSettled()
     tracker = Tracker(queue)
     impatient = asyncio.create_task(tracker.settled(at("5-0"), "impatient"))
+    elsewhere = asyncio.create_task(tracker.settled(at("5-0", B), "elsewhere"))
     patient = asyncio.create_task(tracker.settled(at("4-0"), "patient"))
     await queue.next_poll()
 
     impatient.cancel()
+    elsewhere.cancel()
     await queue.next_poll()
     await queue.next_poll()
 
-    assert queue.polls[-1] == {A: ["patient"]}
-    queue.done[A] = "4-0"
+    assert queue.looks[-1] == [A]
+    queue.done[A] = "5-0"
     await patient
+    assert queue.polls == [{A: ["patient"]}]
 
 
 async def test_a_queue_that_is_away_is_asked_again() -> None:
@@ -160,7 +181,7 @@ async def test_a_queue_that_is_away_is_asked_again() -> None:
     queue.errors, queue.done = [QueueUnavailable("away")], {A: "5-0"}
 
     assert await Tracker(queue).settled(at("5-0"), "r") is None
-    assert len(queue.polls) == 2
+    assert len(queue.looks) == 2
 
 
 async def test_a_task_ends_though_it_swallows_a_cancellation() -> None:

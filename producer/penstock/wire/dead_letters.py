@@ -126,11 +126,6 @@ class DeadLetterCalls(ABC):
             ReplayNote(text_of(at), text_of(fields[b"i"]), text_of(fields[b"l"]), fields[b"e"]) for at, fields in reply
         ]
 
-    async def settled_upto(self, partition: Partition) -> str:
-        """The last settled entry id of a partition's log."""
-        with self.scripts.translated():
-            return text_of(await self.client.hget(self.keys.meta(partition), "done") or "0-0")
-
     def _replay_call(self, replay: Replay) -> Call:
         entry, frame, past, note = replay
         where, keys = entry.partition, self.keys

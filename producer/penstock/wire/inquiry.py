@@ -61,6 +61,16 @@ def _asked(one: Inquiry) -> tuple[str, str]:
     return one.record_id, f"{one.entry_id} {one.opened_us}" if one.opened_us else one.entry_id
 
 
+async def ask_upto(scripts: Scripts, keys: Keys, partitions: Sequence[Partition]) -> dict[Partition, str]:
+    """See `Queue.settled_upto`."""
+    with scripts.translated():
+        async with scripts.client.pipeline(transaction=False) as pipe:
+            for where in partitions:
+                pipe.hget(keys.meta(where), "done")
+            found = await pipe.execute()
+    return {where: text_of(done or "0-0") for where, done in zip(partitions, found, strict=True)}
+
+
 async def ask(scripts: Scripts, keys: Keys, wanted: Mapping[Partition, Sequence[Inquiry]]) -> dict[Partition, Answer]:
     """See `Queue.settled`."""
     calls = []

@@ -14,7 +14,7 @@ from penstock.wire.dead_letters import DeadLetterCalls
 from penstock.wire.entries import Commit, Counts, Entry, Holder, Lease, Push, Pushed
 from penstock.wire.errors import ConfigMismatch
 from penstock.wire.ids import format_id, wall_clock_us
-from penstock.wire.inquiry import Answer, Inquiry, ask
+from penstock.wire.inquiry import Answer, Inquiry, ask, ask_upto
 from penstock.wire.keys import Keys, Partition
 from penstock.wire.marks import GRACE_MS
 from penstock.wire.records import LANES
@@ -134,6 +134,10 @@ class Queue(DeadLetterCalls, StreamCalls):
         """Tell the workers that partitions woke up. A lost ring costs a second: they also sweep."""
         with self.scripts.translated():
             await self.client.rpush(self.keys.bell(), *(f"{where}:{generation}" for where, generation in rings))
+
+    async def settled_upto(self, partitions: Sequence[Partition]) -> dict[Partition, str]:
+        """The last entry of each partition that is settled. Cheaper than `settled`, and no answer about a record."""
+        return await ask_upto(self.scripts, self.keys, partitions)
 
     async def settled(self, wanted: Mapping[Partition, Sequence[Inquiry]]) -> dict[Partition, Answer]:
         """For each partition how far it is settled, and what became of the records that are asked for."""

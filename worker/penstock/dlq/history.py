@@ -70,7 +70,7 @@ async def _of_partition(queue: Queue, where: Partition) -> AsyncIterator[Replaye
     while page := await queue.replay_notes(where, _PAGE, before):
         before = page[-1].id
         # In this order: what is settled by then has its letter already.
-        upto = position(await queue.settled_upto(where))
+        upto = position((await queue.settled_upto([where]))[where])
         envelopes = await queue.envelopes(where, list({each.record_id for each in page}))
         for envelope in map(Envelope.unpack, envelopes.values()):
             if envelope.replayed_as:
