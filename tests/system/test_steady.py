@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from penstock.embedded import EmbeddedQueue
 from penstock.worker import steady as module
 from penstock.worker.steady import Patience, steady
 
@@ -27,19 +30,34 @@ class ArqWorker:
         self.ctx: dict[Any, Any] = {}
         self.error: Exception | None = None
         self.given_back = 0
+        self.started: list[bytes] = []
+        self.allow_pick_jobs = True
+        self.burst = False
         self.ended = False
 
     async def _do(self, *_: object) -> None:
         if self.error is not None:
             raise self.error
 
-    heart_beat = start_jobs = _poll_iteration = close = _do
+    heart_beat = _poll_iteration = close = _do
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        await self._do()
+        self.started += job_ids
 
     def _release_sem_dec_counter_on_complete(self) -> None:
         self.given_back += 1
 
     async def on_shutdown(self, _ctx: object) -> None:
         self.ended = True
+
+
+@pytest.fixture
+async def queued(queue_server: EmbeddedQueue) -> AsyncIterator[ArqWorker]:
+    """On a line that answers."""
+    worker = ArqWorker(urlsplit(queue_server.url).port or 0)
+    yield worker
+    await worker.pool.aclose()
 
 
 @pytest.fixture
@@ -73,13 +91,61 @@ async def test_a_look_for_jobs_hides_no_mistake(worker: ArqWorker) -> None:
         await worker._poll_iteration()
 
 
-async def test_a_job_that_could_not_be_started_is_counted_no_more(worker: ArqWorker) -> None:
-    worker.error = WatchError("watching")
+async def test_a_job_that_could_not_be_started_is_counted_no_more(queued: ArqWorker) -> None:
+    doorman = await steady(queued)
+    queued.error = WatchError("watching")
 
     with pytest.raises(WatchError):
-        await worker.start_jobs([b"job"])
+        await queued.start_jobs([b"job"])
+    with pytest.raises(WatchError):
+        await doorman.start("job")
 
-    assert worker.given_back == 1
+    assert queued.given_back == 2
+
+
+async def test_a_look_asks_for_no_job_that_runs_here_or_elsewhere(queued: ArqWorker) -> None:
+    await steady(queued)
+    ended, running = asyncio.create_task(asyncio.sleep(0)), asyncio.create_task(asyncio.sleep(60))
+    await ended
+    queued.tasks = {"ended": ended, "here": running}
+    await queued.pool.psetex(f"{in_progress_key_prefix}elsewhere", 60_000, b"1")
+
+    await queued.start_jobs([b"here", b"elsewhere", b"ended", b"new"])
+
+    assert queued.started == [b"ended", b"new"]
+    running.cancel()
+
+
+@pytest.mark.parametrize("rest", [{"allow_pick_jobs": False}, {"burst": True}], ids=["stopping", "burst"])
+async def test_a_bell_starts_nothing_at_a_worker_that_takes_no_more(queued: ArqWorker, rest: dict[str, bool]) -> None:
+    doorman = await steady(queued)
+    await doorman.start("before")
+    vars(queued).update(rest)
+
+    await doorman.start("after")
+
+    assert queued.started == [b"before"]
+
+
+async def test_an_end_waits_for_what_a_bell_is_starting(queued: ArqWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def start_jobs(job_ids: list[bytes]) -> None:
+        begun.set()
+        await go_on.wait()
+        queued.started += job_ids
+
+    monkeypatch.setattr(queued, "start_jobs", start_jobs)
+    doorman = await steady(queued)
+    starting = asyncio.create_task(doorman.start("job"))
+    await begun.wait()
+    ending = asyncio.create_task(doorman.close())
+    await asyncio.sleep(0)
+
+    assert not ending.done()
+    go_on.set()
+    await asyncio.gather(starting, ending)
+    assert queued.started == [b"job"]
 
 
 async def test_a_heart_beats_on_a_full_server(worker: ArqWorker) -> None:

@@ -30,6 +30,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from penstock.wire.errors import QueueFull, QueueUnavailable
 from penstock.wire.keys import Keys, Partition
+from penstock.wire.loops import new_loop
 from penstock.wire.queue import MAX_PARTITIONS, Queue
 from penstock.wire.records import LANES
 from penstock.wire.server import check_server
@@ -44,7 +45,7 @@ from penstock.worker.lanes import LanePaused
 from penstock.worker.logs import configure
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
-from penstock.worker.steady import Patience, steady
+from penstock.worker.steady import Doorman, Patience, steady
 from penstock.worker.steps import Reached, Step, go_on
 from penstock.worker.sweeper import forgotten
 from penstock.worker.upkeep import Caretaker
@@ -80,6 +81,7 @@ class Foreman:
         self._tasks: list[asyncio.Task[None]] = []
         self._site: Site | None = None
         self._arq: ArqRedis | None = None
+        self._doorman: Doorman | None = None
         self._patience = Patience()
 
     def settings(self) -> dict[str, Any]:
@@ -161,16 +163,16 @@ class Foreman:
         beside += [Gatekeeper(self._site, lane).keep for lane in LANES]
         if self._config.index_every_ms:
             beside.append(Indexer(self._site).keep_up)
-        self._tasks = [asyncio.create_task(_kept_alive(each)) for each in beside]
         worker = _running_worker()
         if worker.burst:
             # arq queues the next upkeep ahead of its second, and a burst ends only when its queue is empty.
             worker.cron_jobs.clear()
-        await steady(worker)
-        self._hand_over_on_signals(worker)
+        self._doorman = await steady(worker)
+        self._tasks = [asyncio.create_task(_kept_alive(each)) for each in beside]
+        self._hand_over_on_signals(worker, self._doorman)
         _log.info("worker started", worker=self._worker_id, partitions=queue.partitions, share=fleet.share)
 
-    def _hand_over_on_signals(self, worker: Worker) -> None:
+    def _hand_over_on_signals(self, worker: Worker, doorman: Doorman) -> None:
         """On SIGTERM or SIGINT take nothing more, let the drains finish their batch and release, then end."""
         loop = asyncio.get_running_loop()
 
@@ -182,7 +184,7 @@ class Foreman:
             self._reached(Step.SHUTDOWN)
             worker.allow_pick_jobs = False
             _log.info("stopping", signal=name, worker=self._worker_id)
-            self._tasks.append(loop.create_task(_finish(worker, self._require().fleet)))
+            self._tasks.append(loop.create_task(_finish(worker, doorman, self._require().fleet)))
 
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in a main thread
@@ -232,6 +234,9 @@ class Foreman:
             return
         if moved.generation:
             await self._enqueue(partition, moved.generation)
+            # Who has waited longest for a bell goes on with it at once, so that workers share; without, a poll later.
+            with contextlib.suppress(QueueFull, QueueUnavailable):
+                await self._require().queue.ring([(partition, moved.generation)])
         _tell(partition, moved, asyncio.get_running_loop().time() - started)
 
     async def _keep_sweeping(self) -> None:
@@ -256,13 +261,15 @@ class Foreman:
         await Caretaker(self._require()).take_turn()
 
     async def _answer_bell(self) -> None:
-        """Turn the producers' rings into jobs. They ring a list of ours, so that arq's layout is no contract."""
+        """Turn rings into jobs that start at once. Rings are a list of ours, so that arq's layout is no contract."""
         queue = self._require().queue
         while True:
             try:
                 rung = await queue.heard(_BELL_WAIT_S)
                 if rung is not None:
                     await self._enqueue(*rung)
+                    if self._doorman is not None:
+                        await self._doorman.start(self._job_id(*rung))
             except _AWAY:
                 await asyncio.sleep(_QUEUE_PAUSE_S)
 
@@ -317,8 +324,9 @@ async def _kept_alive(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await asyncio.sleep(_QUEUE_PAUSE_S)
 
 
-async def _finish(worker: Worker, fleet: Fleet) -> None:
+async def _finish(worker: Worker, doorman: Doorman, fleet: Fleet) -> None:
     """End *worker* when its jobs have ended. arq would cancel them, between two steps of its own if need be."""
+    await doorman.close()
     while jobs := [task for task in worker.tasks.values() if not task.done()]:
         await asyncio.wait(jobs)
     await fleet.idle.wait()  # arq does not know of canaries, nor of what is drained while the server is full
@@ -375,5 +383,5 @@ def run_worker(config: WorkerConfig, *, burst: bool = False, reached: Reached = 
     """
     Stores(config)  # a wrong URL is told before anything starts, and a wrong strategy
     load(config.strategy)
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    asyncio.set_event_loop(new_loop(config.uvloop))
     create_worker(worker_settings(config, reached), burst=burst).run()

@@ -1,4 +1,4 @@
-"""Keeps arq's worker running, whatever the line to the queue server does.
+"""Keeps arq's worker running, whatever the line to the queue server does, and has it start a job without waiting.
 
 By itself arq ends on every error of the line that its client does not retry: a server that is killed while a connection
 is greeted, or while a key is watched. No job holds data, so nothing is lost with one: the sweep rings again.
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self
 
 import structlog
+from arq.constants import in_progress_key_prefix
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
@@ -54,16 +55,60 @@ class Patience(Retry):
                 await asyncio.sleep(self._backoff.compute(failures))
 
 
-async def steady(worker: Any) -> None:
+class Doorman:
+    """Lets jobs into arq's worker, one look at a time: arq's own at each poll, and ours when a bell rings."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self._start_jobs: Callable[[list[bytes]], Awaitable[None]] = worker.start_jobs
+        self._looking = asyncio.Lock()
+
+    async def start(self, job_id: str) -> None:
+        """Start a queued job at once, unless the worker takes no more, or is to end when its queue is empty."""
+        async with self._looking:
+            if self._worker.allow_pick_jobs and not self._worker.burst:
+                await self._start([job_id.encode()])
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start those of *job_ids* that nobody runs: what arq comes across at a poll."""
+        async with self._looking:
+            await self._start(await self._idle(job_ids))
+
+    async def _start(self, job_ids: list[bytes]) -> None:
+        """See arq's own, which counts a job before it asks for it, and goes on counting it where the line breaks."""
+        try:
+            await self._start_jobs(job_ids)
+        except _LINE_ERRORS:
+            self._worker._release_sem_dec_counter_on_complete()  # noqa: SLF001 - arq's
+            raise
+
+    async def _idle(self, job_ids: list[bytes]) -> list[bytes]:
+        """Those that nobody runs. arq asks for each in three round trips, and what runs stays at the queue's head."""
+        running = self._worker.tasks
+        others = [one for one in job_ids if (task := running.get(one.decode())) is None or task.done()]
+        if not others:
+            return []
+        begun = await self._worker.pool.mget([in_progress_key_prefix + one.decode() for one in others])
+        return [one for one, by in zip(others, begun, strict=True) if by is None]
+
+    async def close(self) -> None:
+        """Wait until what is being let in is a job. To be called when the worker takes no more."""
+        async with self._looking:
+            pass
+
+
+async def steady(worker: Any) -> Doorman:
     """Have arq's *worker* bear errors of the line, and a server that is full. For its start, when it has a client."""
     # arq cannot be told how long an answer may take, and would wait for ever where a line is dead without a word.
     pool = worker.pool.connection_pool
     pool.connection_kwargs["socket_timeout"] = _SILENCE_S
     await pool.disconnect()
     worker.heart_beat = _tolerant(worker.heart_beat)
-    worker.start_jobs = _counted(worker.start_jobs, worker._release_sem_dec_counter_on_complete)  # noqa: SLF001 - arq's
+    doorman = Doorman(worker)
+    worker.start_jobs = doorman.start_jobs
     worker._poll_iteration = _borne(worker._poll_iteration)  # noqa: SLF001 - arq's
     worker.close = _closing(worker, worker.close)
+    return doorman
 
 
 def _tolerant(heart_beat: Callable[[], Awaitable[None]]) -> _Call:
@@ -74,19 +119,6 @@ def _tolerant(heart_beat: Callable[[], Awaitable[None]]) -> _Call:
             await heart_beat()
 
     return beat
-
-
-def _counted(start_jobs: Callable[[list[bytes]], Awaitable[None]], give_back: Callable[[], None]) -> _Call:
-    """arq's start of jobs, which counts one before it asks for it, and goes on counting it where the line breaks."""
-
-    async def start(job_ids: list[bytes]) -> None:
-        try:
-            await start_jobs(job_ids)
-        except _LINE_ERRORS:
-            give_back()
-            raise
-
-    return start
 
 
 def _borne(look: Callable[[], Awaitable[None]]) -> _Call:
