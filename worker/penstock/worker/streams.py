@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from penstock.stores.contract import Partial, Store
+from penstock.wire.chunks import chunks_of, entries_of
 from penstock.wire.entries import APPEND, APPEND_ENDED, FORGET, PARK, StreamChange
-from penstock.wire.frames import decode, encode
 from penstock.wire.ids import format_id
 from penstock.wire.inquiry import trace_of_stream
 from penstock.wire.keys import Partition
@@ -93,7 +92,7 @@ class StreamDesk:
         known = await self._known(folding)
         for stream, new in arrived.items():
             if stream in waiting and stream not in buffers:
-                settlement.changes.append(StreamChange(stream, APPEND, _packed(new)))
+                settlement.changes.append(StreamChange(stream, APPEND, entries_of(new)))
                 settlement.buffered += len(new)
             else:
                 self._fold_arrived(new, buffers.get(stream, []), known.get(stream), settlement)
@@ -122,7 +121,7 @@ class StreamDesk:
             return
         # Text that the store alone had goes into the buffer with the first news, which then has all of it.
         op = APPEND if folded.end is None else APPEND_ENDED
-        settlement.changes.append(StreamChange(stream, op, _packed([*base, *new])))
+        settlement.changes.append(StreamChange(stream, op, entries_of([*base, *new])))
         settlement.buffered += len(new)
         if is_stored:
             return
@@ -213,7 +212,7 @@ class StreamDesk:
         if not streams:
             return {}
         packed = await self._queue.stream_chunks(self._partition, streams)
-        return {stream: [cast("StreamChunk", decode(one)) for one in ones] for stream, ones in packed.items()}
+        return {stream: [chunk for one in ones for chunk in chunks_of(one)] for stream, ones in packed.items()}
 
 
 def _by_stream(chunks: Iterable[StreamChunk]) -> dict[bytes, list[StreamChunk]]:
@@ -221,11 +220,6 @@ def _by_stream(chunks: Iterable[StreamChunk]) -> dict[bytes, list[StreamChunk]]:
     for chunk in chunks:
         groups[chunk.stream_id].append(chunk)
     return dict(groups)
-
-
-def _packed(chunks: Iterable[StreamChunk]) -> list[bytes]:
-    # No limit: the text that a store had of a long stream is one chunk here.
-    return [encode(chunk, limit_bytes=None) for chunk in chunks]
 
 
 def _base(known: Partial | None, chunks: Sequence[StreamChunk]) -> list[StreamChunk]:
