@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from penstock.producer import ProducerSettings, RecordDropped
 from penstock.producer.barriers import all_sent
-from penstock.producer.line import MAX_PUSH_BYTES, MAX_PUSH_MARKS
+from penstock.producer.line import MAX_PUSH_BYTES, MAX_PUSH_MARKS, MAX_PUSH_RECORDS
 from penstock.producer.receipt import Placed, Ticket
 from penstock.wire.errors import ConfigMismatch, QueueRejected, QueueUnavailable
 from penstock.wire.frames import MAX_FRAME_BYTES, encode
@@ -148,6 +148,20 @@ async def test_a_push_is_bounded_and_the_rest_follows_without_lingering() -> Non
     assert len(sizes) == 3
     assert max(sizes) <= MAX_PUSH_BYTES + 1000
     assert [push.number for pushes in log.pushes for push in pushes] == [1, 2, 3]
+
+
+async def test_a_push_of_small_records_is_bounded_by_their_number() -> None:
+    log, buffer = FakeLog(), roomy()
+    log.partitions = 1
+    entries = [ticket("s", "") for _ in range(MAX_PUSH_RECORDS + 1)]
+    for entry in entries:
+        buffer.add(entry)
+
+    async with sending(log, buffer) as sender:
+        await all_sent(sender)
+
+    assert [sum(frame.records for frame in push.frames) for (push,) in log.pushes] == [MAX_PUSH_RECORDS, 1]
+    assert all(isinstance(entry.fate, Placed) for entry in entries)
 
 
 async def test_a_push_of_state_is_bounded_by_its_marks_too() -> None:

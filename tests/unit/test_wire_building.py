@@ -7,6 +7,7 @@ import dataclasses
 import enum
 import logging
 import math
+import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from penstock.wire import building
 from penstock.wire.errors import InvalidRecord
+from penstock.wire.frames import array_of, record_of, trimmed
 from penstock.wire.ids import RisingClock
 from penstock.wire.records import Embedding, LogEvent, Message, StreamChunk
 from penstock.wire.text import MAX_INT, clean_text, dump_object, load_object
@@ -379,3 +381,56 @@ def test_fields_of_a_stream_return_in_its_message() -> None:
 
 def test_stream_without_fields_carries_none() -> None:
     assert building.stream_fields(None, {}) == (None, False)
+
+
+@given(
+    given=st.fixed_dictionaries(
+        {"session_id": any_text, "role": any_text},
+        optional={
+            "content": st.none() | any_text,
+            "metadata": st.none() | st.dictionaries(any_text, json_values, max_size=2),
+            "user_id": st.none() | any_text,
+            "state": st.sampled_from([None, "complete", "interrupted"]),
+        },
+    )
+)
+def test_a_message_and_its_array_tell_the_same(given: dict[str, Any]) -> None:
+    fields = {name: value for name, value in given.items() if name in building.MESSAGE_FIELDS}
+    known: Any = [given.get(name) for name in ("session_id", "role", "content", "metadata")]
+    known += [bytes(16), 1_700_000_000_000_000, fields]
+    try:
+        made = building.message(CLOCK, **given, id=known[4], created_at=known[5])
+    except InvalidRecord as exc:
+        with pytest.raises(InvalidRecord, match=re.escape(str(exc))):
+            building.message_array(CLOCK, *known)
+        return
+
+    array = building.message_array(CLOCK, *known)
+
+    assert array == array_of(made)
+    assert record_of(array) == made
+
+
+@pytest.mark.parametrize(("agent", "task", "data"), [(None, None, None), ("a", None, None), (None, "t", {"n": 1})])
+def test_a_log_event_and_its_array_tell_the_same(agent: str | None, task: str | None, data: Any) -> None:
+    at, record_id = 1_700_000_000_000_000, bytes(16)
+    made = log_event(agent_id=agent, task_id=task, data=data, id=record_id, created_at=at)
+
+    array = building.log_array(CLOCK, "info", "e", None, agent, task, data, record_id, at)
+
+    assert trimmed(array) == array_of(made)
+    assert record_of(array) == made
+
+
+@pytest.mark.parametrize("given", [["s"], {"s"}, b"s", "", "s" * 256])
+def test_an_id_is_looked_at_however_often_it_comes(given: Any) -> None:
+    for _ in range(2):
+        message(session_id="s", role="s")
+        with pytest.raises(InvalidRecord, match="session_id"):
+            message(session_id=given)
+
+
+def test_very_many_sessions_are_all_taken_as_they_are() -> None:
+    sessions = [f"session-{number}" for number in range(10_000)]
+
+    assert [message(session_id=session).session_id for session in sessions] == sessions

@@ -197,6 +197,11 @@ class BlockingProducer(Calls[BlockingReceipt]):
             self._start()
         return super()._send(record, lane, key)
 
+    def _send_array(self, array: tuple[Any, ...], lane: str, key: str) -> BlockingReceipt:
+        if self._thread is None:
+            self._start()
+        return super()._send_array(array, lane, key)
+
     def stream(
         self,
         *,

@@ -61,6 +61,9 @@ class Buffer:
         self.released = 0
         """How many records were ever released."""
         self._growing: list[Run] = []
+        self._look_records: float = 0
+        """Below this and the next an entry is taken without a further look; above is whatever there is to look at."""
+        self._look_bytes: float = 0
         self._free_records = max_records
         """Below this nothing is looked at; 0 while each record's partition must be."""
         self._wake_records: float = math.inf
@@ -80,6 +83,14 @@ class Buffer:
             BufferFull: The policy says so.
             ProducerClosed: Nothing is taken any more.
         """
+        records, total = self.records + 1, self.bytes + entry.size
+        if records >= self._look_records or total >= self._look_bytes:
+            return self._look_and_add(entry)
+        self.records, self.bytes = records, total
+        self.entries.append(entry)
+        return True
+
+    def _look_and_add(self, entry: Entry) -> bool:
         size = entry.size
         crowded = self.records >= self._free_records or self.bytes + size > self.max_bytes or self.closed
         if crowded and not self._let_in(entry, size):
@@ -186,8 +197,14 @@ class Buffer:
         records, total_bytes = self._alarm_marks()
         self._wake_records = min(self._due_records, records)
         self._wake_bytes = min(self._due_bytes, total_bytes)
+        self._mark()
         if self.records >= self._wake_records or self.bytes >= self._wake_bytes:
             self._wake()
+
+    def _mark(self) -> None:
+        """Set the one pair of marks that `add` compares with, which runs in every call."""
+        self._look_records = 0 if self.closed else min(self._free_records + 1, self._wake_records)
+        self._look_bytes = min(self.max_bytes + 1, self._wake_bytes)
 
     def _wake(self) -> None:
         if self.records >= self._due_records or self.bytes >= self._due_bytes:
@@ -221,6 +238,7 @@ class Buffer:
         waiting = [each for each in self.entries if where == (each.lane, partition_of(each.key, partitions))]
         self.shares.begin(where, taken() + waiting, partitions)
         self._free_records = 0
+        self._mark()
 
     def release(self, records: int, total_bytes: int, where: Partition | None = None) -> None:
         """The queue has confirmed, or nobody will send, that much of what was taken; all of one partition perhaps."""
@@ -236,16 +254,19 @@ class Buffer:
         if where is not None and self.shares:
             self.shares.shrink(where, records, total_bytes)
             self._free_records = 0 if self.shares else self.max_records
+            self._mark()
         if self.fill() <= LOW_MARK:
             self.on_room()
 
     def open(self) -> None:
         """Take entries from now on."""
         self.closed = False
+        self._mark()
 
     def close(self) -> None:
         """Take nothing more."""
         self.closed = True
+        self._mark()
 
 
 class SharedBuffer(Buffer):

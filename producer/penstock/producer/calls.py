@@ -18,7 +18,7 @@ from penstock.producer.state_calls import key_value_order
 from penstock.producer.stream import StreamHead, StreamWriter, open_head
 from penstock.wire import building, strategies
 from penstock.wire.building_state import StateBuilder
-from penstock.wire.frames import encode
+from penstock.wire.frames import encode, encode_array, record_of
 from penstock.wire.ids import RisingClock, StampClock, new_id
 from penstock.wire.records import Record
 from penstock.wire.strategies import Chain
@@ -54,8 +54,15 @@ class Calls(RecordCalls[R]):
         """A receipt of this producer's kind."""
 
     def _send(self, record: Record, lane: str, key: str) -> R:
-        packed = self._encode(record)
-        ticket = self._ticket(record.id, lane, key or self._producer_id, packed)
+        return self._hand_over(record.id, lane, key, self._encode(record))
+
+    def _send_array(self, array: tuple[Any, ...], lane: str, key: str) -> R:
+        if self._encode is not encode:
+            return self._send(record_of(array), lane, key)
+        return self._hand_over(array[1], lane, key, encode_array(array))
+
+    def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
+        ticket = self._ticket(record_id, lane, key or self._producer_id, packed)
         if not packed:
             self._leave_out(ticket)
         elif not self._buffer.add(ticket):

@@ -4,12 +4,16 @@ what waits in memory."""
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import math
+import operator
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from penstock.producer.receipt import Entry, Placed
+from penstock.producer.receipt import Entry, Placed, settle_all
 from penstock.producer.trail import Trail
 from penstock.wire.entries import Push, Pushed, position
 from penstock.wire.frames import frames_of
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 
 MAX_PUSH_BYTES = 1024 * 1024
 """The server appends a push in one go, for about a millisecond a megabyte; its other clients wait that long."""
+
+MAX_PUSH_RECORDS = 8_192
+"""What is cut and settled in one go, for about a millisecond each, though its records be small."""
 
 MAX_PUSH_MARKS = 500
 """Most records of state in a push: a mark costs the server about 2 us, so these cost it a millisecond too."""
@@ -53,14 +60,23 @@ class Batch:
         self.place = place
         """Where it lies in the spool, if it does."""
 
+    def settle(self, pushed: Pushed, at_us: int) -> None:
+        """Tell those who wait for its entries which entry of the log holds each."""
+        first = 0
+        for placed, records in self._placed(pushed, at_us):
+            settle_all(self.entries[first : first + records], placed)
+            first += records
+
     def places(self, pushed: Pushed, at_us: int) -> list[Placed]:
-        """For each record the entry that holds it: those of one push follow each other."""
+        """For each record the entry that holds it."""
+        return [placed for placed, records in self._placed(pushed, at_us) for _ in range(records)]
+
+    def _placed(self, pushed: Pushed, at_us: int) -> Iterator[tuple[Placed, int]]:
+        """Each frame's place, and how many records it has: those of one push follow each other."""
         milliseconds, last = position(pushed.entry_id)
         first = last - len(self.push.frames) + 1
-        found: list[Placed] = []
         for number, frame in enumerate(self.push.frames, first):
-            found += [Placed(self.push.partition, f"{milliseconds}-{number}", at_us)] * frame.records
-        return found
+            yield Placed(self.push.partition, f"{milliseconds}-{number}", at_us), frame.records
 
 
 class Line:
@@ -163,24 +179,22 @@ class Line:
         return self.batch
 
     def _cut(self, producer_id: str) -> Batch:
-        entries: list[Entry] = []
-        packed: list[bytes] = []
-        size = length = 0
-        level = FAST
         is_state = self.partition.lane == "state"
-        most = len(self.waiting)
-        for _ in range(min(most, MAX_PUSH_MARKS) if is_state else most):
-            if entries and length + len(self.waiting[0].packed) > MAX_PUSH_BYTES:
-                break
-            entry = self.waiting.popleft()
-            entries.append(entry)
-            packed.append(entry.packed)
-            level |= entry.level
-            size += entry.size
-            length += len(entry.packed)
-        frames = frames_of(packed)
+        entries = list(itertools.islice(self.waiting, MAX_PUSH_MARKS if is_state else MAX_PUSH_RECORDS))
+        packed = [entry.packed for entry in entries]
+        if sum(map(len, packed)) > MAX_PUSH_BYTES:
+            most = max(1, bisect_right(list(itertools.accumulate(map(len, packed))), MAX_PUSH_BYTES))
+            del entries[most:], packed[most:]
+        if len(entries) == len(self.waiting):
+            self.waiting.clear()
+        else:
+            for _ in entries:
+                self.waiting.popleft()
         marks = marks_of(packed) if is_state else ()
-        push = Push(self.partition, producer_id, self.next_number(), frames, marks)
+        push = Push(self.partition, producer_id, self.next_number(), frames_of(packed), marks)
+        size = sum([entry.size for entry in entries])
+        kinds: set[type[Any]] = set(map(type, entries))  # one or two, of thousands of entries
+        level = functools.reduce(operator.or_, (kind.level for kind in kinds), FAST)
         return Batch(push, entries, size, len(entries), level=level)
 
     def left(self) -> list[Entry]:
@@ -192,7 +206,7 @@ class Line:
 def runs_of(entries: Iterable[Entry], lane: str) -> Iterator[list[Entry]]:
     """*entries* of one lane in pieces that are a push each, as `Line.next_batch` cuts them."""
     run: list[Entry] = []
-    length, most = 0, MAX_PUSH_MARKS if lane == "state" else math.inf
+    length, most = 0, MAX_PUSH_MARKS if lane == "state" else MAX_PUSH_RECORDS
     for entry in entries:
         if run and (length + len(entry.packed) > MAX_PUSH_BYTES or len(run) == most):
             yield run

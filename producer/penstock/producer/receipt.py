@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
@@ -36,6 +37,9 @@ class Entry:
 
     path: Path
     """The spool that keeps it; there only when one does, so that no call pays for it."""
+
+    is_plain: ClassVar[bool] = True
+    """Nothing but itself is to be settled with it."""
 
     level: ClassVar[int] = FAST
     """How durable the record must be; see `at_level`."""
@@ -84,6 +88,17 @@ class Entry:
         return self.fate
 
 
+def settle_all(entries: Iterable[Entry], fate: Placed) -> None:
+    """`Entry.settle` each of them."""
+    for entry in entries:
+        # In place, where nobody is to be told: a call for each would double what settling costs.
+        if entry.waiter is None and entry.is_plain:
+            entry.fate = fate
+            entry.packed = b""
+        else:
+            entry.settle(fate)
+
+
 E = TypeVar("E", bound=Entry)
 
 
@@ -104,7 +119,7 @@ class Ticket(Entry):
     __slots__ = ("record_id",)
 
     def __init__(self, record_id: bytes, lane: str, key: str, packed: bytes) -> None:
-        # Not through super(): this runs in every call, and costs a third less so (benchmarks/call.py).
+        # Not through super(): this runs in every call of threads, and costs a third less so (benchmarks/call.py).
         self.record_id = record_id
         self.lane = lane
         self.key = key
@@ -145,17 +160,10 @@ class Desk(Protocol):
 class Receipt(Ticket):
     """What a producer's call returns. Costs nothing until it is awaited; may be thrown away."""
 
-    __slots__ = ("_desk",)
+    __slots__ = ("desk",)
 
-    def __init__(self, record_id: bytes, lane: str, key: str, packed: bytes, desk: Desk) -> None:
-        self.record_id = record_id
-        self.lane = lane
-        self.key = key
-        self.packed = packed
-        self.size = len(packed)
-        self.fate = None
-        self.waiter = None
-        self._desk = desk
+    desk: Desk
+    """Whom it asks. `Producer` fills its receipts in itself."""
 
     async def queued(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the public word for it
         """Wait until the queue holds the record: from here on no crash of this process loses it.
@@ -166,7 +174,7 @@ class Receipt(Ticket):
             NotQueued: Not within *timeout* seconds. The producer goes on trying.
             RecordDropped: It never will be.
         """
-        await self._desk.until_queued(self, timeout)
+        await self.desk.until_queued(self, timeout)
 
     async def stored(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the public word for it
         """Wait until the store holds the record; of a stream, until it holds the whole message.
@@ -178,4 +186,4 @@ class Receipt(Ticket):
             NotStored: Not within *timeout* seconds; says what is known.
             RecordDropped: It never will be.
         """
-        await self._desk.until_stored(self, timeout)
+        await self.desk.until_stored(self, timeout)

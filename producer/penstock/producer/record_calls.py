@@ -9,6 +9,7 @@ from uuid import UUID
 
 from penstock.producer.state_calls import R, StateCalls
 from penstock.wire import building
+from penstock.wire.frames import record_of, trimmed
 from penstock.wire.ids import RisingClock
 
 
@@ -33,17 +34,8 @@ class RecordCalls(StateCalls[R]):
         Messages of one session are stored in the order of their calls. With an *id* of your own, two
         messages with the same id are the same message. *fields* are those of `wire.building.MESSAGE_FIELDS`.
         """
-        record = building.message(
-            self._clock,
-            session_id=session_id,
-            role=role,
-            content=content,
-            metadata=metadata,
-            id=id,
-            created_at=created_at,
-            **fields,
-        )
-        return self._send(record, "messages", record.session_id)
+        array = building.message_array(self._clock, session_id, role, content, metadata, id, created_at, fields)
+        return self._send_array(array, "messages", array[3])
 
     def log(
         self,
@@ -58,15 +50,10 @@ class RecordCalls(StateCalls[R]):
         created_at: datetime | int | None = None,
     ) -> R:
         """Send one log event. Events of one task, else of one agent, else of this sender keep their order."""
-        record = building.log_event(
-            self._clock,
-            level=level,
-            event=event,
-            message=message,
-            agent_id=agent_id,
-            task_id=task_id,
-            data=data,
-            id=id,
-            created_at=created_at,
-        )
-        return self._send(record, "logs", record.task_id or record.agent_id or "")
+        array = building.log_array(self._clock, level, event, message, agent_id, task_id, data, id, created_at)
+        agent, task = array[6:8]
+        return self._send_array(trimmed(array), "logs", task or agent or "")
+
+    def _send_array(self, array: tuple[Any, ...], lane: str, key: str) -> R:
+        """`_send` of the record that a builder made as an array."""
+        return self._send(record_of(array), lane, key)

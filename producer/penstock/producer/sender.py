@@ -308,14 +308,12 @@ class Sender:
     def _settle(self, line: Line, pending: Pending) -> None:
         """The queue has a batch, and keeps it as well as it must: tell those who wait, and forget it."""
         batch = pending.batch
-        places = batch.places(pending.pushed, pending.at_us)
         line.news.set()
-        for entry, placed in zip(batch.entries, places, strict=False):  # the spool has those of what lies there
-            entry.settle(placed)
+        batch.settle(pending.pushed, pending.at_us)  # the spool has the entries of what lies there
         self._buffer.release(len(batch.entries), batch.size, line.partition)
         if batch.place is not None and self.spool is not None:
             line.spooled -= batch.records
-            self.spool.confirmed(line.partition, batch.place, places)
+            self.spool.confirmed(line.partition, batch.place, batch.places(pending.pushed, pending.at_us))
         if batch.level != FAST:
             self.look_again()  # what may not follow it now may
 

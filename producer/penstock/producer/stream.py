@@ -59,6 +59,8 @@ class Run(Entry):
 
     __slots__ = ("end", "head", "normalised", "parts", "receipt", "sealed", "seq")
 
+    is_plain = False
+
     def __init__(self, head: StreamHead, seq: int, parts: list[str], size: int, *, normalised: bool) -> None:
         super().__init__("messages", head.session_id, b"")
         self.head = head

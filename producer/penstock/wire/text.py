@@ -25,11 +25,11 @@ _QUICK = orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_DATACLASS
 
 def clean_text(field: str, value: object) -> str:
     """*value* with NUL and lone surrogates as U+FFFD; the same object when there were none."""
+    if type(value) is str and value.isascii() and "\0" not in value:  # the usual, in as few steps as Python takes
+        return value
     if not isinstance(value, str):
         raise InvalidRecord(field, value, f"a str is needed, not {type(value).__name__}")
     if "\0" not in value:
-        if value.isascii():
-            return value
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -41,6 +41,8 @@ def clean_text(field: str, value: object) -> str:
 
 def clean_id(field: str, value: object) -> str:
     """A non-empty name of at most `MAX_ID_CHARS` characters, cleaned as text."""
+    if type(value) is str and value.isascii() and "\0" not in value and 0 < len(value) <= MAX_ID_CHARS:
+        return value
     text = clean_text(field, value)
     if not text:
         raise InvalidRecord(field, value, "at least 1 character is needed")
