@@ -101,6 +101,14 @@ def test_every_record_returns_equal_and_in_order(sent: list[Record]) -> None:
     assert frame.records == len(sent)
 
 
+@given(records, st.integers(16, 40))
+def test_many_records_of_one_make_return_equal(record: Record, count: int) -> None:
+    read = decode_frame(frame_of([encode(record)] * count).body)
+
+    assert read == [record] * count
+    assert {type(one) for one in read} == {type(record)}
+
+
 @given(records)
 def test_one_record_returns_equal(record: Record) -> None:
     assert decode(encode(record)) == record
@@ -213,6 +221,15 @@ WRONG: dict[str, bytes] = {
 def test_bytes_that_are_no_frame_are_corrupt(case: str) -> None:
     with pytest.raises(FrameCorrupt):
         decode_frame(WRONG[case])
+
+
+@pytest.mark.parametrize("case", [case for case, body in WRONG.items() if body[1:2] == b"\x91"])
+def test_a_wrong_record_is_corrupt_among_many(case: str) -> None:
+    wrong = WRONG[case][2:]
+
+    for packed in ([wrong] * 20, [*[encode(PLAIN_MESSAGE)] * 20, wrong]):
+        with pytest.raises(FrameCorrupt):
+            decode_frame(frame_of(packed).body)
 
 
 @given(st.binary(max_size=200))

@@ -42,6 +42,10 @@ MAX_OPENED_BYTES = 1 + _MAX_HEADER_BYTES + MAX_RECORD_BYTES
 """What a compressed frame may become: a producer's holds no more than one record of the largest size."""
 
 _ID_BYTES = 16
+
+_MANY = 16
+"""A frame of so many records is worth a look at whether all are of one make."""
+
 _VERSION_BYTE = bytes([VERSION])
 _COMPRESSED_BYTE = bytes([compression.VERSION])
 
@@ -51,7 +55,7 @@ class _Shape(NamedTuple):
 
     code: int
     record: type[Any]
-    types: tuple[tuple[type, ...], ...]
+    types: tuple[frozenset[type], ...]
     required: int
     usual: int
     """Most records have no more fields than this; two after the required ones."""
@@ -70,7 +74,7 @@ _MAX_SIGNATURES = 1_000
 def _shape(kind: Kind) -> _Shape:
     record: type[Any] = kind.record
     hints = typing.get_type_hints(record)
-    types = tuple(typing.get_args(hints[name]) or (hints[name],) for name in record._fields)
+    types = tuple(frozenset(typing.get_args(hints[name]) or (hints[name],)) for name in record._fields)
     required = len(types) - len(record._field_defaults)
     ids = tuple(at for at, name in enumerate(record._fields[:required]) if name in ("id", "stream_id", "stamp"))
     tails = tuple(
@@ -177,7 +181,8 @@ def decode_frame(body: bytes) -> list[Record]:
         raise FrameCorrupt(f"the frame of {len(body)} bytes is not MessagePack: {type(exc).__name__}") from exc
     if not isinstance(items, tuple):
         raise FrameCorrupt(f"the frame holds {type(items).__name__}, not an array of records")
-    return [_record(item) for item in items]
+    alike = _alike(items) if len(items) >= _MANY else None
+    return [_record(item) for item in items] if alike is None else alike
 
 
 def opened_bytes(body: bytes) -> int:
@@ -188,6 +193,27 @@ def opened_bytes(body: bytes) -> int:
 def decode(packed: bytes) -> Record:
     """The record that `encode` wrote. Raises as `decode_frame` does."""
     return decode_frame(frame_of([packed]).body)[0]
+
+
+def _alike(items: tuple[Any, ...]) -> list[Record] | None:
+    """The records of *items* if all are of one kind, as long as one another, and what they must be; else None.
+
+    Looked at column by column they cost half of what they cost one by one.
+    """
+    if set(map(type, items)) != {tuple} or len(set(map(len, items))) > 1:
+        return None
+    columns = list(zip(*items, strict=True))
+    if not columns or set(map(type, columns[0])) != {int} or len(set(columns[0])) > 1:
+        return None
+    shape, fields = _SHAPES.get(columns[0][0]), columns[1:]
+    if shape is None or not shape.required <= len(fields) <= len(shape.types):
+        return None
+    if not all(allowed.issuperset(map(type, column)) for allowed, column in zip(shape.types, fields, strict=False)):
+        return None
+    if any(set(map(len, fields[at])) != {_ID_BYTES} for at in shape.ids):
+        return None
+    rest = map(itertools.repeat, shape.tails[len(fields)])
+    return list(map(_make, itertools.repeat(shape.record), zip(*fields, *rest, strict=False)))
 
 
 def _record(item: Any) -> Record:
@@ -210,5 +236,5 @@ def _record(item: Any) -> Record:
 def _check(shape: _Shape, fields: tuple[Any, ...]) -> None:
     if len(fields) > len(shape.types):
         raise FrameTooNew(f"a record has {len(fields)} fields, more than this worker knows; upgrade it")
-    if len(fields) < shape.required or not all(map(isinstance, fields, shape.types)):
+    if len(fields) < shape.required or not all(map(isinstance, fields, map(tuple, shape.types))):
         raise FrameCorrupt(f"a {shape.record.__name__} with {len(fields)} fields lacks one or has one of a wrong type")
