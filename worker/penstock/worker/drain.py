@@ -235,7 +235,7 @@ class _SliceRun:
 
     async def _settle(self, batch: Batch) -> None:
         self._site.reached(Step.MERGE)
-        streams = await self._desk.settle(batch.chunks) if self._desk else Settlement()
+        streams = await self._settle_streams(batch)
         self._is_behind = streams.is_behind
         if not (batch.last_id or streams.changes):
             return
@@ -253,6 +253,11 @@ class _SliceRun:
         await self._commit(self._commit_of(batch, streams, sifted.skipped, refused))
         self._site.reached(Step.AFTER_TRIM)
         self._deaths = 0
+
+    async def _settle_streams(self, batch: Batch) -> Settlement:
+        # The empty batch at the log's end comes behind every other one, but a canary's.
+        is_last = self._canary or not batch.last_id
+        return await self._desk.settle(batch.chunks, is_last=is_last) if self._desk else Settlement()
 
     async def _sift(self, batch: Batch, streams: Settlement) -> Sifted:
         """What the strategy makes of the records to store. It sees the messages of streams, which have all the text."""

@@ -32,6 +32,9 @@ from penstock.worker.merge import (
 from penstock.worker.poison import Refused
 from penstock.worker.site import Site
 
+_LOOK_MS = 1_000
+"""Where batches without chunks follow one another, it is looked for streams that are due so often."""
+
 _READ_AT_ONCE = 50
 """Buffers of streams that are due, read at once. A stream has at most some MB, most have a few hundred bytes."""
 
@@ -65,7 +68,7 @@ class Settlement:
 class StreamDesk:
     """Settles the streams of one partition, for its owner."""
 
-    __slots__ = ("_config", "_partition", "_queue", "_site", "_store")
+    __slots__ = ("_config", "_looked_ms", "_partition", "_queue", "_site", "_store")
 
     def __init__(self, site: Site, store: Store, partition: Partition) -> None:
         self._site = site
@@ -73,14 +76,20 @@ class StreamDesk:
         self._queue = site.queue
         self._store = store
         self._partition = partition
+        self._looked_ms = site.now_ms()
 
-    async def settle(self, chunks: Sequence[StreamChunk]) -> Settlement:
-        """Decide over the streams of *chunks*, and over those that have been silent for too long or are too many."""
+    async def settle(self, chunks: Sequence[StreamChunk], *, is_last: bool = True) -> Settlement:
+        """Decide over the streams of *chunks*, and over those that have been silent for too long or are too many.
+
+        Where others come behind it, a batch without chunks is not kept waiting for a look at what is silent.
+        """
         settlement = Settlement()
         arrived = _by_stream(chunks)
         if arrived:
             await self._settle_arrived(arrived, settlement)
-        await self._settle_due(arrived, settlement)
+        if arrived or is_last or self._site.now_ms() - self._looked_ms >= _LOOK_MS:
+            self._looked_ms = self._site.now_ms()
+            await self._settle_due(arrived, settlement)
         return settlement
 
     async def _settle_arrived(self, arrived: Mapping[bytes, list[StreamChunk]], settlement: Settlement) -> None:
