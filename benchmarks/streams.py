@@ -1,8 +1,8 @@
 """Streams of chunks into SQLite: many open at once, each one row at the end.
 
-A *chunk* is one call of `stream.write()`. A *record* is what of it goes into the queue: the producer joins the chunks of
-one stream that fall into one linger window. Both extremes are measured: chunks written as fast as one process can, and
-chunks that never meet another one of their stream, each a record.
+A *chunk* is one call of `stream.write()`. A *record* is what of it goes into the queue: the producer joins the chunks
+of one stream that fall into one linger window. Both extremes are measured: chunks written as fast as one process can,
+and chunks that never meet another one of their stream, each a record.
 
 python -m benchmarks.streams [--streams 1000] [--chunks 500] [--runs 3]
 """
@@ -22,22 +22,22 @@ from benchmarks.measuring import Watch, median, queue_memory, queue_server_pid, 
 from penstock.producer import Producer
 from penstock.wire.queue import Queue
 
-TOKEN = "a token "  # with 8 characters about as long as one of a model's
+TEXT = "a token "  # with 8 characters about as long as one of a model's
 
 
 class Filled(NamedTuple):
     """What a producer has sent."""
 
     seconds: float
-    records: int
+    records: float
 
 
 class Run(NamedTuple):
     """One run's figures, in chunks a second, microseconds of a core a chunk, and bytes."""
 
     queued_rate: float
-    records: int
-    queue_bytes: int
+    records: float
+    queue_bytes: float
     merged_rate: float
     merged_cpu_us: float
     whole_rate: float
@@ -55,7 +55,7 @@ def main() -> None:
         for is_alone in (False, True):
             runs[is_alone].append(run(given.streams, given.chunks, is_alone=is_alone))
     print(
-        f"{given.streams:,} streams open at once, {given.chunks} chunks of {len(TOKEN)} characters each; one worker.\n"
+        f"{given.streams:,} streams open at once, {given.chunks} chunks of {len(TEXT)} characters each; one worker.\n"
     )
     show(given.streams, given.chunks, runs)
 
@@ -86,7 +86,7 @@ def drained(url: str, worker_pid: int, records: int) -> tuple[float, float]:
 async def begun(url: str) -> None:
     """Wait until a worker has the lease of a partition."""
     async with Queue(url) as queue:
-        while not any(counts.leased for counts in (await queue.counts()).values()):
+        while not any(counts.leased for counts in (await queue.counts()).values()):  # noqa: ASYNC110 - in another process
             await asyncio.sleep(0.005)
 
 
@@ -118,7 +118,7 @@ def show(streams: int, chunks: int, runs: dict[bool, list[Run]]) -> None:
                 f"{middle.whole_rate:,.0f}",
                 f"{streams:,}",
                 f"{middle.queue_bytes / 2**20:.0f} MiB",
-                f"{total * len(TOKEN) / 2**20:.0f} MiB",
+                f"{total * len(TEXT) / 2**20:.0f} MiB",
             ]
         )
     table(
@@ -149,7 +149,7 @@ async def fill(environment: dict[str, str], streams: int, chunks: int, *, is_alo
             ]
             for _ in range(chunks):
                 for write in writers:
-                    write(TOKEN)
+                    write(TEXT)
                 if is_alone:
                     await producer.flush()
                 else:
@@ -165,7 +165,7 @@ def check(folder: Path, streams: int, chunks: int, others: int = 0) -> None:
     """Make sure that there is one row a stream, whole."""
     with contextlib.closing(sqlite3.connect(folder / "penstock.db")) as connection:
         found = connection.execute(
-            "SELECT count(*), sum(content = ? AND state IS NULL) FROM messages", (TOKEN * chunks,)
+            "SELECT count(*), sum(content = ? AND state IS NULL) FROM messages", (TEXT * chunks,)
         )
         rows, whole = found.fetchone()
     assert (rows, whole) == (streams + others, streams), (rows, whole)

@@ -1,0 +1,162 @@
+"""What there is before the first record: imports, files, a worker's start, and a worker with nothing to do.
+
+python -m benchmarks.start [--imports 21] [--starts 5] [--seconds 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import compileall
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import psutil
+from packaging.requirements import Requirement
+
+from benchmarks.measuring import Watch, median, percentile, queue_server_pid, stored, system, table, worker
+from penstock.producer import Producer
+
+MODULES = ("penstock.producer", "penstock.producer.blocking", "penstock.query", "penstock.worker")
+ROOTS = ("producer", "stores", "worker")
+NAME = "penstock"
+
+
+def main() -> None:
+    """Print the tables."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--imports", type=int, default=21, help="fresh processes for each module")
+    arguments.add_argument("--starts", type=int, default=5, help="of a worker")
+    arguments.add_argument("--seconds", type=float, default=30, help="watched while idle")
+    given = arguments.parse_args()
+    show_imports(given.imports)
+    show_size()
+    show_start(given.starts)
+    show_idle(given.seconds)
+
+
+def show_imports(times: int) -> None:
+    """How long an import takes in a fresh process, the modules in turn."""
+    found: dict[str, list[float]] = {name: [] for name in MODULES}
+    for _ in range(times):
+        for name, values in found.items():
+            values.append(import_ms(name))
+    rows = [(f"`{name}`", f"{median(one):.0f}", f"{percentile(one, 0.9):.0f}") for name, one in found.items()]
+    table(("import, ms", "median", "p90"), rows)
+
+
+def import_ms(module: str) -> float:
+    """Milliseconds, by `-X importtime`, of the module with all that it imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", f"import {module}"], capture_output=True, text=True, check=True
+    )
+    outermost = [line.split("|") for line in done.stderr.splitlines() if not line.split("|")[-1].startswith("  ")]
+    after_start = outermost[[name.strip() for *_, name in outermost].index("site") + 1 :]
+    return sum(int(cumulative) for _, cumulative, _ in after_start) / 1000
+
+
+def show_size() -> None:
+    """What `pip install penstock` puts on the disk: no extras, with what it needs."""
+    rows = []
+    for name in (NAME, *sorted(needed_by(NAME))):
+        with tempfile.TemporaryDirectory() as folder:
+            for at, file in files_of(name):
+                (Path(folder) / at).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, Path(folder) / at)
+            plain = bytes_in(folder)
+            compileall.compile_dir(folder, quiet=2)
+            rows.append((name, plain, bytes_in(folder)))
+    rows.append(("all", sum(plain for _, plain, _ in rows), sum(whole for _, _, whole in rows)))
+    table(
+        ("installed, MB", "files as they come", "with bytecode"),
+        [(name, f"{plain / 1e6:.2f}", f"{whole / 1e6:.2f}") for name, plain, whole in rows],
+    )
+
+
+def needed_by(name: str) -> set[str]:
+    """The distributions that *name* needs here without extras, and those that they need."""
+    found = set()
+    for line in distribution(name).requires or ():
+        needed = Requirement(line)
+        if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+            found |= {needed.name, *needed_by(needed.name)}
+    return found
+
+
+def files_of(name: str) -> Iterator[tuple[str, Path]]:
+    """Each file of a distribution, with its place among the installed ones. Ours may be installed as a checkout."""
+    if name == NAME:
+        for root in ROOTS:
+            for file in Path(root, NAME).rglob("*"):
+                if file.is_file() and file.suffix != ".pyc":
+                    yield str(file.relative_to(root)), file
+        return
+    found: Distribution = distribution(name)
+    for entry in found.files or ():
+        file = Path(str(found.locate_file(entry)))
+        if file.suffix != ".pyc" and ".." not in entry.parts and file.exists():
+            yield str(entry), file
+
+
+def bytes_in(folder: str) -> int:
+    """Bytes of all files."""
+    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+
+
+def show_start(times: int) -> None:
+    """From the start of the process until a record that waited is stored."""
+    found = [start_s() for _ in range(times)]
+    table(("`penstock worker`, s", "median", "longest"), [("until a record that waited is stored", *shown(found))])
+
+
+def shown(found: list[float]) -> tuple[str, str]:
+    """Median and longest."""
+    return f"{median(found):.2f}", f"{max(found):.2f}"
+
+
+def start_s() -> float:
+    """Seconds, with a store whose tables are there."""
+    with system() as (_, environment):
+        url = environment["PENSTOCK_REDIS_URL"]
+        with worker(environment):
+            asyncio.run(send_one(environment))
+            asyncio.run(stored(url, 1))
+        asyncio.run(send_one(environment))
+        started = time.perf_counter()
+        with worker(environment):
+            asyncio.run(stored(url, 2))
+            return time.perf_counter() - started
+
+
+async def send_one(environment: dict[str, str]) -> None:
+    """One message, queued."""
+    async with Producer.from_env(environment) as producer:
+        await producer.message(session_id="s", role="user", content="up").queued()
+
+
+def show_idle(seconds: float) -> None:
+    """A worker and its queue server with nothing to do."""
+    with system() as (_, environment), worker(environment) as process:
+        url = environment["PENSTOCK_REDIS_URL"]
+        asyncio.run(send_one(environment))
+        asyncio.run(stored(url, 1))
+        time.sleep(2)
+        rows = []
+        processes = {"worker": process.pid, "queue server": queue_server_pid(url)}
+        watches = {name: Watch(pid) for name, pid in processes.items()}
+        time.sleep(seconds)
+        for name, pid in processes.items():
+            spent = watches[name].spent()
+            rss = psutil.Process(pid).memory_info().rss
+            rows.append((name, f"{100 * spent.cpu_s / spent.wall_s:.2f}", f"{rss / 1e6:.0f}"))
+    table(("idle", "CPU, % of a core", "resident memory, MB"), rows)
+
+
+if __name__ == "__main__":
+    main()
