@@ -48,6 +48,7 @@ from penstock.worker.site import Site, Stores
 from penstock.worker.steady import Doorman, Patience, steady
 from penstock.worker.steps import Reached, Step, go_on
 from penstock.worker.sweeper import forgotten
+from penstock.worker.tuning import suit_records
 from penstock.worker.upkeep import Caretaker
 
 _log = structlog.get_logger("penstock.worker")
@@ -137,6 +138,7 @@ class Foreman:
 
     async def _start(self, ctx: dict[Any, Any]) -> None:
         configure(self._config)
+        suit_records()
         self._arq = ctx["redis"]
         stores = Stores(self._config)
         await stores.refuse_unfit_schema()
