@@ -139,6 +139,7 @@ def test_text_is_str(kind: str, field: str, value: object) -> None:
 
 def test_metadata_that_is_json_only_beside_its_neighbours_is_refused() -> None:
     pieces = [b'{"a":[{}', b"{}]}", b"{},0,{}", b"{}"]
+    messages = [message(number, metadata=piece) for number, piece in enumerate(pieces)]
 
     with pytest.raises(StoreRejected, match="metadata must be a JSON object"):
-        refuse_unsound_messages([message(number, metadata=piece) for number, piece in enumerate(pieces)])
+        refuse_unsound_messages(messages, plain=messages)

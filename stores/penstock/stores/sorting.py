@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from penstock.stores.errors import StoreRejected
-from penstock.stores.soundness import refuse_unsound, refuse_unsound_messages
+from penstock.stores.soundness import is_plain, refuse_unsound, refuse_unsound_messages
 from penstock.stores.states import States, is_state
 from penstock.wire.records import Embedding, LogEvent, Message, MessageDeletion, Record, StreamChunk
 
@@ -20,6 +20,8 @@ class Sorted(NamedTuple):
     deletions: list[MessageDeletion]
     states: States | None
     """None where there are none."""
+    are_plain: bool = False
+    """Whether all messages are known to be (`is_plain`)."""
 
 
 def sort(records: Sequence[Record]) -> Sorted:
@@ -34,12 +36,13 @@ def sort(records: Sequence[Record]) -> Sorted:
     messages = by_kind.pop(Message, [])
     if Embedding in by_kind:
         raise StoreRejected("this store keeps no vectors; an embedding belongs to PENSTOCK_VECTOR_URL")
-    refuse_unsound_messages(messages)
+    plain = [message for message in messages if is_plain(message)]
+    refuse_unsound_messages(messages, plain)
     for each in by_kind.values():
         refuse_unsound(each)
     chunks, logs, deletions = (by_kind.pop(kind, []) for kind in (StreamChunk, LogEvent, MessageDeletion))
     states = States(record for record in records if is_state(record)) if by_kind else None
-    return Sorted(messages, chunks, logs, deletions, states)
+    return Sorted(messages, chunks, logs, deletions, states, are_plain=len(plain) == len(messages))
 
 
 def chunk_row(chunk: StreamChunk) -> tuple[Any, ...]:

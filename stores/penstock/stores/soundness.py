@@ -42,11 +42,15 @@ def refuse_unsound(records: Sequence[Record]) -> None:
         _refuse(record)
 
 
-def refuse_unsound_messages(messages: Sequence[Message]) -> None:
-    """`refuse_unsound` for messages, most of which have no optional fields."""
-    plain = [message for message in messages if message[6:] == _REST]
+def is_plain(message: Message) -> bool:
+    """Whether *message* has no optional field behind its metadata. Most have none."""
+    return message[6:] == _REST
+
+
+def refuse_unsound_messages(messages: Sequence[Message], plain: Sequence[Message]) -> None:
+    """`refuse_unsound` for messages; *plain* are those of them that are."""
     if len(plain) < len(messages):
-        refuse_unsound([message for message in messages if message[6:] != _REST])
+        refuse_unsound([message for message in messages if not is_plain(message)])
     if plain and not _are_sound(plain, _COLUMNS[Message][:5]):
         refuse_unsound(plain)
 

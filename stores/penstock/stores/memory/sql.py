@@ -144,7 +144,8 @@ class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep):
 
     def _spared(self, batch: Sorted) -> Sorted:
         stones = Tombstones(self._tombstones)
-        batch = batch._replace(messages=stones.spare(batch.messages), chunks=stones.spare_chunks(batch.chunks))
+        messages, chunks = stones.spare(batch.messages), stones.spare_chunks(batch.chunks)
+        batch = batch._replace(messages=messages, chunks=chunks, are_plain=False)
         for key in stones.used:
             self._tombstones.pop(key, None)
         self._drop_chunks(stones.lost)

@@ -110,7 +110,7 @@ async def _spared(connection: Any, records: Sorted) -> Sorted:
     await execute(connection, _SQL["remove_tombstones"], sorted(set(stones.used)))
     if stones.lost:
         await connection.execute(_SQL["delete_chunks_of_streams"], sorted(set(stones.lost)))
-    return records._replace(messages=messages, chunks=stones.spare_chunks(records.chunks))
+    return records._replace(messages=messages, chunks=stones.spare_chunks(records.chunks), are_plain=False)
 
 
 async def _tombstones_of(connection: Any, sessions: Iterable[str]) -> dict[tuple[str, bytes], int]:

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Self
 
 from penstock.stores.contract import Fence
 from penstock.stores.errors import StaleOwner
 from penstock.stores.schemas import FIRST_WITH_SEARCH, FIRST_WITH_STATE, refuse_what_lacks
-from penstock.stores.sessions import growth
-from penstock.stores.sorting import chunk_row, sort
+from penstock.stores.sorting import Sorted, chunk_row, sort
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite import deletions, searching, state
 from penstock.stores.sqlite.bulk import insert
+from penstock.stores.sqlite.drafts import Columns, MessageRows, numbered, rows_of
 from penstock.stores.sqlite.numbers import SessionNumbers
+from penstock.stores.sqlite.translation import translated
 from penstock.wire.records import Message, Record
 
 _SQL = statements("penstock.stores.sqlite")
 
-_REST_DEFAULTS = tuple(Message._field_defaults[name] for name in Message._fields[6:])
-"""What a message without optional fields has after its metadata."""
-
 
 class Batch(NamedTuple):
-    """What one call of `Store.write` brings."""
+    """What one call of `Store.write` brings, ready for the thread that writes."""
 
-    records: Sequence[Record]
+    records: Sorted
     fence: Fence | None
+    size: int
+    """How many records there are."""
+    messages: MessageRows
+    logs: Columns
+
+    @classmethod
+    def of(cls, records: Sequence[Record], fence: Fence | None = None) -> Self:
+        """The batch of *records*.
+
+        Raises:
+            StoreRejected: One that no SQL store keeps.
+        """
+        with translated():
+            found = sort(records)
+            messages = rows_of(found.messages, are_plain=found.are_plain)
+            return cls(found, fence, len(records), messages, list(zip(*found.logs, strict=True)))
 
 
 class NotAllNew(Exception):
@@ -42,27 +56,25 @@ def apply(connection: sqlite3.Connection, numbers: SessionNumbers, batch: Batch,
 
     Raises:
         NotAllNew: Roll back, and be less hopeful.
-        StoreRejected: A record that no SQL store keeps. Nothing is written.
         StaleOwner: A higher epoch has written. Nothing is written.
         SchemaTooOld: The schema has no tables for some of it. Nothing is written.
     """
-    records = sort(batch.records)
+    records, rows = batch.records, batch.messages
     refuse_what_lacks(schema, records)
     if batch.fence is not None:
         _check(connection, batch.fence)
     # Before the messages: what of a deleted session lies in the same batch is then told by its time alone.
     deleted = deletions.apply(connection, numbers, records.deletions)
-    if schema >= FIRST_WITH_STATE:
-        records = deletions.spared(connection, records)
-    times = [message.created_at_us for message in records.messages]
-    stored = _messages(connection, numbers, records.messages, times, hopeful=hopeful)
+    if schema >= FIRST_WITH_STATE and (spared := deletions.spared(connection, records)) is not records:
+        records, rows = spared, rows_of(spared.messages)
+    stored, times = _messages(connection, numbers, records, rows, hopeful=hopeful)
     if schema >= FIRST_WITH_SEARCH:
         searching.note(connection, times)
     return (
         deleted
         + stored
-        + insert(connection, _SQL["insert_chunk"], [chunk_row(chunk) for chunk in records.chunks])
-        + insert(connection, _SQL["insert_log"], records.logs)
+        + insert(connection, _SQL["insert_chunk"], list(zip(*map(chunk_row, records.chunks), strict=True)))
+        + insert(connection, _SQL["insert_log"], batch.logs)
         + (state.write(connection, records.states) if records.states else 0)
     )
 
@@ -76,47 +88,29 @@ def _check(connection: sqlite3.Connection, fence: Fence) -> None:
 
 
 def _messages(
-    connection: sqlite3.Connection,
-    numbers: SessionNumbers,
-    messages: Sequence[Message],
-    times: list[int],
-    *,
-    hopeful: bool,
-) -> int:
-    """Write *messages*, created at *times*, to which those are added of stored ones that they replace."""
-    if not hopeful or any(message.version for message in messages):
-        return _merge_messages(connection, numbers, messages, times)
-    stored = _insert_messages(connection, numbers, messages)
-    if stored != len(messages):
+    connection: sqlite3.Connection, numbers: SessionNumbers, records: Sorted, rows: MessageRows, *, hopeful: bool
+) -> tuple[int, list[int]]:
+    """Write the messages of *records*. Returns how many took effect, and when they were created, and those that they
+    replace."""
+    if not hopeful or (not records.are_plain and any(message.version for message in records.messages)):
+        return _merge_messages(connection, numbers, records.messages)
+    stored = _insert_messages(connection, numbers, rows)
+    if stored != len(records.messages):
         raise NotAllNew
-    return stored
+    return stored, rows.times
 
 
-def _insert_messages(connection: sqlite3.Connection, numbers: SessionNumbers, messages: Iterable[Message]) -> int:
-    grown = growth(messages)
-    connection.executemany(_SQL["grow_session"], grown.values())
-    number = numbers.of(connection, grown)
-    plain: list[tuple[Any, ...]] = []
-    with_metadata: list[tuple[Any, ...]] = []
-    whole: list[tuple[Any, ...]] = []
-    for m in messages:
-        if m[6:] != _REST_DEFAULTS:
-            whole.append((m[0], m[1], number[m[2]], *m[3:]))
-        elif m[5] is None:
-            plain.append((m[0], m[1], number[m[2]], m[3], m[4]))
-        else:
-            with_metadata.append((m[0], m[1], number[m[2]], m[3], m[4], m[5]))
-    return (
-        insert(connection, _SQL["insert_plain_message"], plain)
-        + insert(connection, _SQL["insert_message_with_metadata"], with_metadata)
-        + insert(connection, _SQL["insert_message"], whole)
-    )
+def _insert_messages(connection: sqlite3.Connection, numbers: SessionNumbers, rows: MessageRows) -> int:
+    connection.executemany(_SQL["grow_session"], rows.sessions.values())
+    known = numbers.of(connection, rows.sessions)
+    return sum(insert(connection, _SQL[name], numbered(columns, known)) for name, columns in rows.inserts)
 
 
 def _merge_messages(
-    connection: sqlite3.Connection, numbers: SessionNumbers, messages: Sequence[Message], times: list[int]
-) -> int:
+    connection: sqlite3.Connection, numbers: SessionNumbers, messages: Sequence[Message]
+) -> tuple[int, list[int]]:
     """Write those that are new, replace those that are newer, leave the rest. What is deleted stays deleted."""
+    times = [message.created_at_us for message in messages]
     stored = _stored(connection, {message.id for message in messages})
     fresh: dict[bytes, Message] = {}
     newer: dict[bytes, Message] = {}
@@ -135,10 +129,10 @@ def _merge_messages(
             continue
         stored[message.id] = message.version, message.deleted_at_us if deleted_at is None else deleted_at, created_at
         taken += 1
-    _insert_messages(connection, numbers, fresh.values())
+    _insert_messages(connection, numbers, rows_of(list(fresh.values())))
     connection.executemany(_SQL["replace_message"], newer.values())
     connection.executemany(_SQL["shrink_session"], hidden)
-    return taken
+    return taken, times
 
 
 def _stored(connection: sqlite3.Connection, ids: Iterable[bytes]) -> dict[bytes, tuple[int | None, int | None, int]]:

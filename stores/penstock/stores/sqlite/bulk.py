@@ -1,43 +1,48 @@
 """Many rows in one statement.
 
 The driver hands Python's lock back for each step of a statement. With a row a statement, a writer beside a busy
-event loop waits for the lock at every row; with a hundred rows it waits once, and SQLite works meanwhile.
-Measured beside a loop that decodes frames, 48,000 rows: 150,000 rows/s against 118,000.
+event loop waits for the lock at every row; with hundreds of rows it waits once, and SQLite works meanwhile.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
 from functools import cache
 from itertools import chain
-from typing import Any
 
-ROWS = 100
-"""Rows of one statement. With 20 the writer waits for the loop too often; 200 are no faster."""
+from penstock.stores.sqlite.drafts import Columns
+
+_SIZES = (400, 40)
+"""Rows of one statement: as many of the large ones as are full, then of the small ones. What is left goes row by row.
+
+Processor time of a message, 12,500 in a transaction: 5.7 us a row at a time, 5.2 with 50, 4.7 with 100, 4.3 with 400,
+and no less with 1,000. SQLite takes 32,766 values in a statement, which is 1,365 rows of the widest table."""
 
 _ROW = re.compile(r"(.*\bVALUES\s*)(\(.*\))(\s*ON CONFLICT\b.*)", re.DOTALL)
 
 
-def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Run *statement*, an INSERT of one row, for each of *rows*, in order. Returns how many rows it wrote."""
-    if not rows:
-        return 0
-    written, whole = 0, len(rows) - len(rows) % ROWS
-    for at in range(0, whole, ROWS):
-        values = list(chain.from_iterable(rows[at : at + ROWS]))
-        written += connection.execute(_repeated(statement), values).rowcount
-    if whole < len(rows):
-        written += connection.executemany(statement, rows[whole:]).rowcount
+def insert(connection: sqlite3.Connection, statement: str, columns: Columns) -> int:
+    """Run *statement*, an INSERT of one row, for each row of *columns*, in order. Returns how many rows it wrote."""
+    rows, width = len(columns[0]) if columns else 0, len(columns)
+    values = list(chain.from_iterable(zip(*columns, strict=True)))
+    written = at = 0
+    for size in _SIZES:
+        while rows - at >= size:
+            some = values[at * width : (at + size) * width]
+            written += connection.execute(_repeated(statement, size), some).rowcount
+            at += size
+    if at < rows:
+        left = (values[start : start + width] for start in range(at * width, rows * width, width))
+        written += connection.executemany(statement, left).rowcount
     return written
 
 
 @cache
-def _repeated(statement: str) -> str:
-    """*statement* with its row of values `ROWS` times."""
+def _repeated(statement: str, rows: int) -> str:
+    """*statement* with its row of values so many times."""
     found = _ROW.fullmatch(statement)
     if found is None:
         raise ValueError("one row of values with a conflict clause after it is needed")
     head, row, tail = found.groups()
-    return head + ", ".join([row] * ROWS) + tail
+    return head + ", ".join([row] * rows) + tail

@@ -31,11 +31,14 @@ def spared(connection: sqlite3.Connection, batch: Sorted) -> Sorted:
     if not (batch.messages or batch.chunks) or not connection.execute(_SQL["any_tombstone"]).fetchone()[0]:
         return batch
     sessions = {each.session_id for each in batch.messages} | {each.session_id for each in batch.chunks}
-    stones = Tombstones(_tombstones_of(connection, sessions))
+    found = _tombstones_of(connection, sessions)
+    if not found:
+        return batch
+    stones = Tombstones(found)
     messages = stones.spare(batch.messages)
     connection.executemany(_SQL["remove_tombstone"], stones.used)
     connection.executemany(_SQL["delete_chunks_of_stream"], [(each,) for each in stones.lost])
-    return batch._replace(messages=messages, chunks=stones.spare_chunks(batch.chunks))
+    return batch._replace(messages=messages, chunks=stones.spare_chunks(batch.chunks), are_plain=False)
 
 
 def _tombstones_of(connection: sqlite3.Connection, sessions: Iterable[str]) -> Mapping[tuple[str, bytes], int]:

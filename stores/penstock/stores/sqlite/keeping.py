@@ -65,7 +65,10 @@ class KeepingConnection(WritingConnection):
                 self._numbers.roll_back()
 
     def _trial(self, connection: sqlite3.Connection, record: Record) -> Trial:
-        outcome = self._attempt(connection, Batch([record], None))
+        try:
+            outcome = self._attempt(connection, Batch.of([record]))
+        except StoreRejected as exc:
+            outcome = exc
         if isinstance(outcome, StoreRejected):
             return Trial(is_new=False, refusal=str(outcome))
         if isinstance(outcome, StoreError):

@@ -59,7 +59,7 @@ class Writer:
 
     async def write(self, records: Sequence[Record], fence: Fence | None) -> int:
         """See `Store.write`."""
-        new: int = await self._hand_over(batch=Batch(records, fence))
+        new: int = await self._hand_over(batch=Batch.of(records, fence))
         return new
 
     async def transact(self, work: Work[_Result]) -> _Result:
@@ -149,7 +149,7 @@ def _group(waiting: deque[_Job]) -> list[_Job]:
     group: list[_Job] = []
     records = 0
     while waiting and waiting[0].batch is not None and records < _GROUP_RECORDS:
-        records += len(waiting[0].batch.records)
+        records += waiting[0].batch.size
         group.append(waiting.popleft())
     return group
 
