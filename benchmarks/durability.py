@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.call import CALLS_AT_ONCE, message_call
+from benchmarks.enqueue import CALLS_AT_ONCE, hand_over_messages
 from benchmarks.measuring import median, percentile
 from penstock.embedded import EmbeddedQueue
 from penstock.producer import Producer, ProducerSettings
@@ -57,12 +57,10 @@ async def measure(url: str, durability: Durability, namespace: str, records: int
 
 async def filled(producer: Producer, url: str, namespace: str, records: int) -> float:
     """Records a second; the one that was sent before does not count."""
-    call = message_call(producer)
     async with Queue(url, namespace) as queue:
         before = time.perf_counter()
-        for start in range(0, records, CALLS_AT_ONCE):
-            for number in range(start, start + CALLS_AT_ONCE):
-                call(number)
+        for _ in range(0, records, CALLS_AT_ONCE):
+            hand_over_messages(producer)
             await asyncio.sleep(0)
         while sum(one.accepted for one in (await queue.counts()).values()) <= records:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
