@@ -153,7 +153,7 @@ class Buffer:
         fits = self.records < self.max_records and self.bytes + size <= self.max_bytes and not self.closed
         return fits and (where is None or self.shares.has_room(where, size))
 
-    def extend(self, entry: Entry, size: int) -> bool:
+    def extend(self, entry: Run, size: int) -> bool:
         """`grow` if there is room; False, and nothing is changed, if not. One call, since each token comes by here."""
         total = self.bytes + size
         if total > self.max_bytes or self.records >= self.max_records or self.closed:
@@ -164,7 +164,7 @@ class Buffer:
             self._wake()
         return True
 
-    def grow(self, entry: Entry, size: int) -> None:
+    def grow(self, entry: Run, size: int) -> None:
         """Count *size* bytes more for *entry*, which is in the buffer."""
         entry.size += size
         self.bytes += size

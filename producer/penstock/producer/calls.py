@@ -54,19 +54,20 @@ class Calls(RecordCalls[R]):
         """A receipt of this producer's kind."""
 
     def _send(self, record: Record, lane: str, key: str) -> R:
-        return self._hand_over(record.id, lane, key, self._encode(record))
+        packed = self._encode(record)
+        ticket = self._ticket(record.id, lane, key or self._producer_id, packed)
+        if not packed:
+            self._leave_out(ticket)
+        elif not self._buffer.add(ticket):
+            _note_dropped(ticket)
+        return ticket
 
     def _send_array(self, array: tuple[Any, ...], lane: str, key: str) -> R:
         if self._encode is not encode:
             return self._send(record_of(array), lane, key)
-        return self._hand_over(array[1], lane, key, encode_array(array))
-
-    def _hand_over(self, record_id: bytes, lane: str, key: str, packed: bytes) -> R:
-        ticket = self._ticket(record_id, lane, key or self._producer_id, packed)
-        if not packed:
-            self._leave_out(ticket)
-        elif not self._buffer.add(ticket):
-            ticket.settle(RecordDropped(f"record {ticket.id} was dropped: the buffer was full"))
+        ticket = self._ticket(array[1], lane, key or self._producer_id, encode_array(array))
+        if not self._buffer.add(ticket):
+            _note_dropped(ticket)
         return ticket
 
     def _leave_out(self, ticket: R) -> None:
@@ -122,6 +123,10 @@ class Calls(RecordCalls[R]):
         """End the streams whose blocks are still open, as interrupted."""
         for stream in list(self._streams):
             stream.end("interrupted")
+
+
+def _note_dropped(ticket: Ticket) -> None:
+    ticket.settle(RecordDropped(f"record {ticket.id} was dropped: the buffer was full"))
 
 
 def _encoding(chain: Chain) -> Callable[[Record], bytes]:

@@ -98,7 +98,6 @@ class Producer(Calls[Receipt]):
         receipt.lane = lane
         receipt.key = key
         receipt.packed = packed
-        receipt.size = len(packed)
         receipt.fate = None
         receipt.waiter = None
         receipt.desk = self._outbox

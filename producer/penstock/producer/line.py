@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from penstock.producer.receipt import Entry, Placed, settle_all
+from penstock.producer.receipt import Entry, Placed, settle_plain
 from penstock.producer.trail import Trail
 from penstock.wire.entries import Push, Pushed, position
 from penstock.wire.frames import frames_of
@@ -37,7 +37,7 @@ MAX_PUSH_MARKS = 500
 class Batch:
     """A push and the entries in it. Its push never changes: repeated, it is the same one, which appends once."""
 
-    __slots__ = ("entries", "level", "place", "push", "records", "size")
+    __slots__ = ("entries", "is_plain", "level", "place", "push", "records", "size")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Batch:
         *,
         level: int = FAST,
         place: Place | None = None,
+        is_plain: bool = True,
     ) -> None:
         self.push = push
         self.entries = entries
@@ -57,6 +58,8 @@ class Batch:
         self.records = records
         self.level = level
         """How durable it must be: what any of its records needs."""
+        self.is_plain = is_plain
+        """All its entries are."""
         self.place = place
         """Where it lies in the spool, if it does."""
 
@@ -64,8 +67,13 @@ class Batch:
         """Tell those who wait for its entries which entry of the log holds each."""
         first = 0
         for placed, records in self._placed(pushed, at_us):
-            settle_all(self.entries[first : first + records], placed)
+            entries = self.entries[first : first + records]
             first += records
+            if self.is_plain:
+                settle_plain(entries, placed)
+            else:
+                for entry in entries:
+                    entry.settle(placed)
 
     def places(self, pushed: Pushed, at_us: int) -> list[Placed]:
         """For each record the entry that holds it."""
@@ -182,9 +190,11 @@ class Line:
         is_state = self.partition.lane == "state"
         entries = list(itertools.islice(self.waiting, MAX_PUSH_MARKS if is_state else MAX_PUSH_RECORDS))
         packed = [entry.packed for entry in entries]
-        if sum(map(len, packed)) > MAX_PUSH_BYTES:
+        size = sum(map(len, packed))
+        if size > MAX_PUSH_BYTES:
             most = max(1, bisect_right(list(itertools.accumulate(map(len, packed))), MAX_PUSH_BYTES))
             del entries[most:], packed[most:]
+            size = sum(map(len, packed))
         if len(entries) == len(self.waiting):
             self.waiting.clear()
         else:
@@ -192,10 +202,12 @@ class Line:
                 self.waiting.popleft()
         marks = marks_of(packed) if is_state else ()
         push = Push(self.partition, producer_id, self.next_number(), frames_of(packed), marks)
-        size = sum([entry.size for entry in entries])
         kinds: set[type[Any]] = set(map(type, entries))  # one or two, of thousands of entries
         level = functools.reduce(operator.or_, (kind.level for kind in kinds), FAST)
-        return Batch(push, entries, size, len(entries), level=level)
+        is_plain = all(kind.is_plain for kind in kinds)
+        if not is_plain:
+            size = sum(entry.size for entry in entries)
+        return Batch(push, entries, size, len(entries), level=level, is_plain=is_plain)
 
     def left(self) -> list[Entry]:
         """Every entry in memory that is not confirmed."""

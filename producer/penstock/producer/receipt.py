@@ -33,13 +33,14 @@ class Placed(NamedTuple):
 class Entry:
     """One record on its way to the queue."""
 
-    __slots__ = ("__weakref__", "fate", "key", "lane", "packed", "path", "size", "waiter")
+    # Each reference costs a collection of garbage a look: a number more, and full speed is 3 % slower.
+    __slots__ = ("__weakref__", "fate", "key", "lane", "packed", "path", "waiter")
 
     path: Path
     """The spool that keeps it; there only when one does, so that no call pays for it."""
 
     is_plain: ClassVar[bool] = True
-    """Nothing but itself is to be settled with it."""
+    """Its size is that of its record, and nothing but itself is to be settled with it."""
 
     level: ClassVar[int] = FAST
     """How durable the record must be; see `at_level`."""
@@ -50,12 +51,15 @@ class Entry:
         """Ordering key: entries of one key leave in their order."""
         self.packed = packed
         """The encoded record; empty when its fate is known, in the spool, and while a run of chunks still grows."""
-        self.size = len(packed)
-        """Bytes it counts for in the buffer."""
         self.fate: Placed | Exception | None = None
         """None while nothing is known."""
         self.waiter: asyncio.Future[None] | None = None
         """Made only when somebody waits."""
+
+    @property
+    def size(self) -> int:
+        """Bytes it counts for in the buffer, as long as its record is here."""
+        return len(self.packed)
 
     def settle(self, fate: Placed | Exception) -> None:
         """Note what became of the record, and tell those who wait."""
@@ -88,11 +92,11 @@ class Entry:
         return self.fate
 
 
-def settle_all(entries: Iterable[Entry], fate: Placed) -> None:
-    """`Entry.settle` each of them."""
+def settle_plain(entries: Iterable[Entry], fate: Placed) -> None:
+    """`Entry.settle` each of them, where all are plain."""
     for entry in entries:
         # In place, where nobody is to be told: a call for each would double what settling costs.
-        if entry.waiter is None and entry.is_plain:
+        if entry.waiter is None:
             entry.fate = fate
             entry.packed = b""
         else:
@@ -124,7 +128,6 @@ class Ticket(Entry):
         self.lane = lane
         self.key = key
         self.packed = packed
-        self.size = len(packed)
         self.fate = None
         self.waiter = None
 

@@ -206,8 +206,9 @@ class Spiller:
             portion = portions.pop(0)
             where = portion.draft.where
             if portion.batch is None or portion.line is None:
+                size = sum(entry.size for entry in portion.entries)
                 self._spool.watch(where, place, portion.entries)
-                self._buffer.release(len(portion.entries), sum(entry.size for entry in portion.entries), where)
+                self._buffer.release(len(portion.entries), size, where)
                 if portion.line is not None:
                     portion.line.spooled += len(portion.entries)
                     for _ in range(len(portion.entries)):

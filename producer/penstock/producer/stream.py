@@ -57,7 +57,7 @@ def open_head(
 class Run(Entry):
     """Consecutive chunks of one stream, joined; grows until the sender takes it."""
 
-    __slots__ = ("end", "head", "normalised", "parts", "receipt", "sealed", "seq")
+    __slots__ = ("end", "head", "normalised", "parts", "receipt", "sealed", "seq", "size")
 
     is_plain = False
 
@@ -71,7 +71,7 @@ class Run(Entry):
         self.sealed = False
         self.receipt: Ticket | None = None
         """The stream's, in its last run: its fate is the stream's."""
-        self.size = size + _RUN_OVERHEAD_BYTES + (len(head.fields or b"") if seq == 0 else 0)
+        self.size: int = size + _RUN_OVERHEAD_BYTES + (len(head.fields or b"") if seq == 0 else 0)
 
     def seal(self) -> None:
         """Encode it. It grows no more."""
