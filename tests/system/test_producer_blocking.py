@@ -146,19 +146,20 @@ def run_program(program: str, *arguments: str) -> subprocess.CompletedProcess[st
 
 UNCLOSED = """
 import sys
-from penstock.producer import BlockingProducer
-producer = BlockingProducer(sys.argv[1], namespace=sys.argv[2])
+from penstock.producer import BlockingProducer, ProducerSettings
+producer = BlockingProducer(sys.argv[1], namespace=sys.argv[2], settings=ProducerSettings(uvloop=sys.argv[3]))
 for number in range(500):
     producer.message(session_id="s", role="user", content=str(number))
 """
 
 
+@pytest.mark.parametrize("uvloop", ["auto", "never"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_a_program_that_ends_without_closing_still_sends_everything(
-    queue: Queue, redis_url: str, namespace: str, host: str
+    queue: Queue, redis_url: str, namespace: str, host: str, uvloop: str
 ) -> None:
     """By name too: no executor looks names up while the interpreter exits."""
-    done = run_program(UNCLOSED, redis_url.replace("127.0.0.1", host), namespace)
+    done = run_program(UNCLOSED, redis_url.replace("127.0.0.1", host), namespace, uvloop)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert await contents(queue, "s") == [str(number) for number in range(500)]
@@ -167,7 +168,7 @@ async def test_a_program_that_ends_without_closing_still_sends_everything(
 FORKING = """
 import os, sys
 from penstock.producer import BlockingProducer, ProducerSettings
-settings = ProducerSettings(linger_ms=60_000)
+settings = ProducerSettings(linger_ms=60_000, uvloop=sys.argv[3])
 producer = BlockingProducer(sys.argv[1], namespace=sys.argv[2], settings=settings)
 before = [producer.message(session_id="parent", role="user", content=str(n)) for n in range(50)]
 stream = producer.stream(session_id="stream", role="assistant").__enter__()
@@ -195,10 +196,11 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
+@pytest.mark.parametrize("uvloop", ["auto", "never"])
 async def test_after_a_fork_each_process_sends_its_own_records_once(
-    queue: Queue, redis_url: str, namespace: str
+    queue: Queue, redis_url: str, namespace: str, uvloop: str
 ) -> None:
-    done = run_program(FORKING, redis_url, namespace)
+    done = run_program(FORKING, redis_url, namespace, uvloop)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert await contents(queue, "parent") == [str(n) for n in range(51)]
@@ -215,7 +217,7 @@ def test_a_fork_before_the_first_call_is_nothing_special(redis_url: str, namespa
         "producer.close()\n"
         "sys.exit(0 if child == 0 else os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
-    done = run_program(program.replace("60_000", "1"), redis_url, namespace)
+    done = run_program(program.replace("60_000", "1"), redis_url, namespace, "auto")
 
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -82,7 +82,9 @@ async def test_the_log_has_one_line_a_slice_and_none_a_record(system: System) ->
     assert {"partition", "records", "stored", "dead", "ms", "timestamp", "level"} <= slices[0].keys()
 
 
-async def test_a_terminated_worker_hands_over_within_half_a_second(system: System) -> None:
+@pytest.mark.parametrize("uvloop", ["auto", "never"])
+async def test_a_terminated_worker_hands_over_within_half_a_second(system: System, uvloop: str) -> None:
+    system.settings["PENSTOCK_UVLOOP"] = uvloop
     worker = system.start_worker()
     try:
         async with system.producer() as producer:

@@ -10,6 +10,7 @@ import typer
 
 from penstock.cli import (
     audit,
+    bench,
     config,
     copying,
     dead_letters,
@@ -64,6 +65,7 @@ def _root(
 
 
 app.command("demo")(demo.demo)
+app.command("bench")(bench.bench)
 app.command("up")(up.up)
 app.command("worker")(work.worker)
 app.command("import")(importing.import_)
