@@ -8,7 +8,7 @@ import sys
 import pytest
 import uvloop
 
-from penstock.wire.loops import UseUvloop, new_loop, run
+from penstock.wire.loops import UseUvloop, new_loop
 
 
 @pytest.mark.parametrize(("use", "wanted"), [("auto", uvloop.Loop), ("never", asyncio.SelectorEventLoop)])
@@ -28,13 +28,3 @@ def test_without_uvloop_pythons_own_does(monkeypatch: pytest.MonkeyPatch) -> Non
         assert isinstance(loop, asyncio.SelectorEventLoop)
     finally:
         loop.close()
-
-
-def test_what_is_run_returns_and_raises_as_with_asyncio() -> None:
-    async def answer(number: int) -> int:
-        await asyncio.sleep(0)
-        return 10 // number
-
-    assert run(answer(2)) == 5
-    with pytest.raises(ZeroDivisionError):
-        run(answer(0))

@@ -1,12 +1,10 @@
-"""Event loops that are ours to choose: uvloop's where it is installed."""
+"""Event loops that are ours to choose, and run for long: uvloop's where it is installed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Literal, TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Literal
 
 UseUvloop = Literal["auto", "never"]
 
@@ -23,9 +21,3 @@ def new_loop(
         else:
             return uvloop.new_event_loop()
     return otherwise()
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """As `asyncio.run`, on such a loop: for what moves many records. To ask one question Python's own is as good."""
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(main)
