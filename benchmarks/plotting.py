@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from benchmarks.growth.findings import Panel, in_words, slope
 
@@ -18,6 +18,7 @@ _STYLE = {
     "svg.hashsalt": "penstock",  # ids within the file: by chance without it
     "svg.fonttype": "none",
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial"],
     "font.size": 9,
     "text.color": _GREY,
     "axes.labelcolor": _GREY,
@@ -54,16 +55,24 @@ def _fill(axes: Any, grows: str, panel: Panel) -> None:
     values = [y for curve in panel.curves.values() for _, y in curve]
     axes.set_xscale("log")
     axes.set_xticks(xs)
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(FuncFormatter(_short))
     if max(values) > _WIDE * min(values) > 0:
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(values) < 100 * min(values) else (1,)))
     else:
         axes.set_ylim(0, max(values) * 1.15 or 1)
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.yaxis.set_major_formatter(FuncFormatter(_short))
+    axes.minorticks_off()
     axes.grid(visible=True)
     axes.set_xlabel(grows)
     axes.set_title(panel.figure, fontsize=9)
     # Below the diagram: within it, it would lie on a curve sooner or later.
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=8)
+
+
+def _short(value: float, _: object) -> str:
+    """A number as an axis has room for it: 20k, 1.5M."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:g}{name}"
+    return f"{value:g}"

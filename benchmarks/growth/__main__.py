@@ -46,25 +46,30 @@ def main() -> None:
     # Whatever ends it, servers are stopped and folders removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     extent = Extent(given.full, given.runs or (RUNS_OF_FULL if given.full else RUNS), given.scale)
-    whole = [_measured(name, extent, given.plots) for name in given.axis or AXES]
+    try:
+        whole = [_measured(name, extent, given.plots) for name in given.axis or AXES]
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     sys.exit(0 if all(whole) else 1)
 
 
 def _measured(name: str, extent: Extent, plots: Path) -> bool:
-    """Print one axis. Returns whether it came to its end."""
+    """Print one axis, as far as it came. Returns whether it came to its end."""
     axis, found = AXES[name], Findings()
     began = time.monotonic()
     print(f"growth: {name} ...", end=" ", file=sys.stderr, flush=True)
-    failed = ""
+    why = "interrupted"
     try:
         axis.measure(extent, found)
+        why = ""
     except Exception as exc:  # noqa: BLE001 - the others are measured all the same
         traceback.print_exc()
-        failed = f"**Not finished: {type(exc).__name__}: {exc}**\n"
-    _show(name, axis, found, plots)
-    print(failed, flush=True)
-    print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return not failed
+        why = f"{type(exc).__name__}: {exc}"
+    finally:
+        _show(name, axis, found, plots)
+        print(f"**Not finished: {why}**\n" if why else "", flush=True)
+        print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return not why
 
 
 def _show(name: str, axis: Axis, found: Findings, plots: Path) -> None:
