@@ -101,7 +101,7 @@ def _messages(
 
 
 def _insert_messages(connection: sqlite3.Connection, numbers: SessionNumbers, rows: MessageRows) -> int:
-    connection.executemany(_SQL["grow_session"], rows.sessions.values())
+    insert(connection, _SQL["grow_session"], list(zip(*rows.sessions.values(), strict=True)))
     known = numbers.of(connection, rows.sessions)
     return sum(insert(connection, _SQL[name], numbered(columns, known)) for name, columns in rows.inserts)
 

@@ -1,10 +1,10 @@
 -- Sessions: what is counted of their messages.
 
 -- name: grow_session
--- Only from messages that were new. The greater id decides between messages of one microsecond.
+-- Only from messages that were new. The greater id decides between messages of one microsecond. See `messages.sql`.
 INSERT INTO sessions (
     id, user_id, platform, message_count, first_message_at, last_message_at, last_message_id
-) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     user_id = coalesce(user_id, excluded.user_id),
     platform = coalesce(platform, excluded.platform),

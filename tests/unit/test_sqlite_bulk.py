@@ -1,0 +1,45 @@
+"""Rows of any number, inserted many in a statement."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from penstock.stores.sqlite.bulk import insert
+
+INSERT = "INSERT INTO t (id, text) VALUES (?, CAST(? AS TEXT)) ON CONFLICT (id) DO NOTHING"
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.execute("CREATE TABLE t (no INTEGER PRIMARY KEY, id INTEGER UNIQUE, text TEXT)")
+        yield made
+
+
+@pytest.mark.parametrize("rows", [0, 1, 39, 40, 41, 399, 400, 401, 845])
+def test_every_row_is_written_once_and_in_order(connection: sqlite3.Connection, rows: int) -> None:
+    ids = [7 * number % 1_009 for number in range(rows)]
+
+    written = insert(connection, INSERT, [ids, list(map(str, ids))])
+
+    assert written == rows
+    assert connection.execute("SELECT id, text FROM t ORDER BY no").fetchall() == [(one, str(one)) for one in ids]
+
+
+def test_rows_that_are_there_are_not_counted(connection: sqlite3.Connection) -> None:
+    insert(connection, INSERT, [range(0, 900, 3), ["first"] * 300])
+
+    assert insert(connection, INSERT, [range(900), ["second"] * 900]) == 600
+
+
+def test_no_columns_are_no_rows(connection: sqlite3.Connection) -> None:
+    assert insert(connection, INSERT, []) == 0
+
+
+def test_a_statement_whose_row_cannot_be_repeated_is_refused(connection: sqlite3.Connection) -> None:
+    with pytest.raises(ValueError, match="one row of values with a conflict clause"):
+        insert(connection, "INSERT INTO t (id) VALUES (?)", [range(40)])
