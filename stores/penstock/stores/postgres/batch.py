@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from penstock.stores.contract import Fence
 from penstock.stores.errors import StaleOwner
 from penstock.stores.postgres import searching, state
 from penstock.stores.postgres.bulk import columns, execute, parts
-from penstock.stores.postgres.copying import COPY_FROM, copy_logs
+from penstock.stores.postgres.copying import COPY_FROM, copy
 from penstock.stores.postgres.deletions import Deletions, lock, locks_of
 from penstock.stores.sessions import growth
 from penstock.stores.sqlfiles import statements
@@ -46,14 +47,20 @@ def sort(records: Sequence[Record], fence: Fence | None) -> Batch:
     return Batch(fence, found._replace(chunks=chunks, logs=sorted(found.logs, key=_by_key)))
 
 
-async def apply(connection: Any, batch: Batch, deletions: Deletions, *, copies: bool = True) -> int:
+def is_large(batch: Batch) -> bool:
+    """Whether COPY pays for some of *batch*."""
+    return len(batch.records.messages) >= COPY_FROM or len(batch.records.logs) >= COPY_FROM
+
+
+async def apply(connection: Any, batch: Batch, deletions: Deletions, *, copies: bool = False) -> int:
     """Write *batch*. Returns how many records were new or newer.
 
-    Without *copies* nothing goes by COPY, for which the driver prepares a statement by a name.
+    With *copies*, what is large goes by COPY.
 
     Raises:
         StaleOwner: A higher epoch has written. Nothing is written.
         Collision: Nothing is written; the next try may pass.
+        NotCopied: Nothing is written; try without *copies*.
     """
     locks = locks_of(batch.records)
     if batch.fence is not None:
@@ -63,7 +70,7 @@ async def apply(connection: Any, batch: Batch, deletions: Deletions, *, copies: 
     # Before the messages: what of a deleted session lies in the same batch is then told by its time alone.
     records, deleted = await deletions.settle(connection, batch.records)
     moved: list[int] = []
-    stored = await _merge_messages(connection, _by_id(records.messages), moved)
+    stored = await _merge_messages(connection, _arrived(records.messages), moved, copies=copies)
     if moved and deletions.has_search:
         await searching.note(connection, moved)
     return (
@@ -81,19 +88,36 @@ async def _hold(connection: Any, fence: Fence, locks: Sequence[tuple[int, bool]]
         raise StaleOwner(fence.partition, fence.epoch, await connection.fetchval(_SQL["fence"], fence.partition))
 
 
-def _by_id(messages: Iterable[Message]) -> dict[bytes, list[Message]]:
-    """Of each id those that a store would take one after another: each of a higher version than the one before."""
-    found: dict[bytes, list[Message]] = {}
+class _Arrived(NamedTuple):
+    """The messages of a batch by their ids, in the batch's order."""
+
+    first: Mapping[bytes, Message]
+    several: Mapping[bytes, list[Message]]
+    """Of ids that came more than once: those that a store would take one after another, each of a higher version than
+    the one before. The first one is among them."""
+
+    def taken(self, message_id: bytes) -> Sequence[Message]:
+        """What a store would take of an id."""
+        return self.several.get(message_id) or (self.first[message_id],)
+
+    def count(self, ids: Collection[bytes]) -> int:
+        """How many records a store takes, of those with *ids*."""
+        return sum(len(self.taken(each)) for each in ids) if self.several else len(ids)
+
+
+def _arrived(messages: Sequence[Message]) -> _Arrived:
+    first: dict[bytes, Message] = {}
+    several: dict[bytes, list[Message]] = {}
     for message in messages:
-        taken = found.get(message.id)
-        if taken is None:
-            found[message.id] = [message]
-        elif message.version > taken[-1].version:
-            taken.append(message)
-    return found
+        there = first.setdefault(message.id, message)
+        if there is not message:
+            taken = several.setdefault(message.id, [there])
+            if message.version > taken[-1].version:
+                taken.append(message)
+    return _Arrived(first, several)
 
 
-async def _merge_messages(connection: Any, messages: Mapping[bytes, list[Message]], moved: list[int]) -> int:
+async def _merge_messages(connection: Any, messages: _Arrived, moved: list[int], *, copies: bool) -> int:
     """Write those that are new, replace those that are newer, leave the rest. What is deleted stays deleted.
 
     To *moved* go the times of those that are replaced where they were, which is not where their records say.
@@ -101,26 +125,32 @@ async def _merge_messages(connection: Any, messages: Mapping[bytes, list[Message
     Sessions get a statement of their own, after all messages. One with them, which aggregates in SQL, is 5 % faster at
     1,000 rows and slower at 5,000, and would lock the sessions of a first thousand before the messages of a second.
     """
-    new = await _insert_messages(connection, [_in_place(messages[each]) for each in sorted(messages)])
+    new = await _insert_messages(connection, messages, copies=copies)
     # As it came first, but deleted if a later one of its id is.
     grown = growth(
-        taken[0] if len(taken) == 1 else taken[0]._replace(deleted_at_us=_mark(taken))
-        for message_id, taken in messages.items()
-        if message_id in new
+        each._replace(deleted_at_us=_mark(messages.several[each.id])) if each.id in messages.several else each
+        for each in messages.first.values()
+        if each.id in new
     )
     # Only now: whoever was inserting the same id has committed, and what it stored is seen.
-    known = sorted(each for each, taken in messages.items() if taken[-1].version and each not in new)
+    there = sorted(messages.first.keys() - new)
+    known = [each for each in there if messages.taken(each)[-1].version]
     newer, taken = await _newer(connection, known, messages, grown, moved) if known else ([], 0)
     if grown:
         await connection.execute(_SQL["grow_sessions"], *columns(sorted(grown.values(), key=_by_key)))
     await execute(connection, _SQL["replace_messages"], newer)
-    return sum(len(messages[each]) for each in new) + taken
+    return messages.count(new) + taken
 
 
-async def _insert_messages(connection: Any, messages: Sequence[Message]) -> set[bytes]:
+async def _insert_messages(connection: Any, messages: _Arrived, *, copies: bool) -> AbstractSet[bytes]:
     """Insert those whose ids are not there. Returns the ids that were new."""
+    rows = {**messages.first, **{each: _in_place(taken) for each, taken in messages.several.items()}}
+    ordered = sorted(rows.values(), key=_by_key)
+    if copies and len(ordered) >= COPY_FROM:
+        await copy(connection, "messages", ordered)
+        return rows.keys()
     new: set[bytes] = set()
-    for part in parts(messages):
+    for part in parts(ordered):
         ids = await connection.fetchval(_SQL["insert_messages"], *columns(part)) or b""
         new.update(ids[place : place + 16] for place in range(0, len(ids), 16))
     return new
@@ -129,7 +159,7 @@ async def _insert_messages(connection: Any, messages: Sequence[Message]) -> set[
 async def _newer(
     connection: Any,
     ids: Sequence[bytes],
-    messages: Mapping[bytes, list[Message]],
+    messages: _Arrived,
     grown: dict[str, list[Any]],
     moved: list[int],
 ) -> tuple[list[Message], int]:
@@ -137,7 +167,7 @@ async def _newer(
     newer: list[Message] = []
     taken = 0
     for message_id, version, deleted_at, session_id, created_at in await connection.fetch(_SQL["lock_stored"], ids):
-        above = [each for each in messages[message_id] if each.version > version]
+        above = [each for each in messages.taken(message_id) if each.version > version]
         if not above:
             continue
         taken += len(above)
@@ -153,15 +183,14 @@ async def _newer(
 
 
 async def _insert_logs(connection: Any, logs: Sequence[LogEvent], *, copies: bool) -> int:
-    if copies and len(logs) >= COPY_FROM and await copy_logs(connection, logs):
+    if copies and len(logs) >= COPY_FROM:
+        await copy(connection, "logs", logs)
         return len(logs)
     return await execute(connection, _SQL["insert_logs"], logs)
 
 
 def _in_place(taken: Sequence[Message]) -> Message:
     """The last of *taken* where the first one was: a message keeps its place, and the mark of a deletion."""
-    if len(taken) == 1:
-        return taken[0]
     first, last = taken[0], taken[-1]
     return last._replace(created_at_us=first.created_at_us, session_id=first.session_id, deleted_at_us=_mark(taken))
 

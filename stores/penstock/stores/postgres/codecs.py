@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_EPOCH_US = 946_684_800_000_000
+EPOCH_US = 946_684_800_000_000
 """2000-01-01 UTC, from which the server counts microseconds."""
 
 _END_US = 253_402_300_800_000_000
@@ -23,11 +23,11 @@ async def use_record_types(connection: Any) -> None:
 def _encode_time(us: int) -> tuple[int]:
     if not 0 <= us < _END_US:
         raise ValueError("a time is outside of the years 1970 to 9999")
-    return (us - _EPOCH_US,)
+    return (us - EPOCH_US,)
 
 
 def _decode_time(value: tuple[int]) -> int:
-    return value[0] + _EPOCH_US
+    return value[0] + EPOCH_US
 
 
 def _encode_id(value: bytes) -> bytes:

@@ -13,6 +13,7 @@ from penstock.stores.contract import Capabilities, Fence, SqlReading, Trial
 from penstock.stores.errors import StoreRejected, StoreUnavailable
 from penstock.stores.postgres import batch, partitions, rehearsal
 from penstock.stores.postgres.binding import numbered
+from penstock.stores.postgres.copying import NotCopied, Optimism
 from penstock.stores.postgres.deletions import Deletions
 from penstock.stores.postgres.filtering import compiled
 from penstock.stores.postgres.inspection import PostgresInspection
@@ -53,6 +54,7 @@ class PostgresStore(PostgresInspection, PostgresUpkeep, SqlAnswers):
         self._settings = settings
         self._pool = Pool(settings)
         self._deletions = Deletions()
+        self._optimism = Optimism()
         self._schema_checked = False
         self._is_set_up = False
 
@@ -69,12 +71,23 @@ class PostgresStore(PostgresInspection, PostgresUpkeep, SqlAnswers):
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`."""
         rows = batch.sort(records, fence)
-        copies = self._settings.statement_cache_size > 0
         with translated(self._settings.where):
             await self._refuse_what_lacks(rows.records)
-            return await self._pool.transact(
-                lambda connection: batch.apply(connection, rows, self._deletions, copies=copies)
+            if batch.is_large(rows) and self._optimism.is_due():
+                with suppress(NotCopied):
+                    return await self._copied(rows)
+            return await self._pool.transact(lambda connection: batch.apply(connection, rows, self._deletions))
+
+    async def _copied(self, rows: batch.Batch) -> int:
+        try:
+            written = await self._pool.transact(
+                lambda connection: batch.apply(connection, rows, self._deletions, copies=True)
             )
+        except NotCopied:
+            self._optimism.missed()
+            raise
+        self._optimism.held()
+        return written
 
     async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
         """See `Store.rehearse`."""
