@@ -66,6 +66,8 @@ class Moved(NamedTuple):
     server_us: float
     """Of the queue server."""
     producer_us: float = 0.0
+    store_us: float = 0.0
+    """Of a database server."""
 
 
 def middle(moved: list[Moved]) -> Moved:
@@ -73,14 +75,17 @@ def middle(moved: list[Moved]) -> Moved:
     return Moved(*(median(column) for column in zip(*moved, strict=True)))
 
 
-def backlog(load: Load, records: int, **settings: str) -> Moved:
-    """What one worker drains of a queue that was filled before it started. *settings* are environment variables."""
+def backlog(load: Load, records: int, store_cpu_s: Callable[[], float] = lambda: 0.0, **settings: str) -> Moved:
+    """What one worker drains of a queue that was filled before it started. *settings* are environment variables.
+
+    *store_cpu_s* tells the seconds of a core that a database server has spent so far.
+    """
     lead = int(records * _LEAD)
     with system(**settings) as (_, environment):
         asyncio.run(send(environment, lead + records, "queued", load))
         with worker(environment) as process:
             return asyncio.run(
-                _watched(environment["PENSTOCK_REDIS_URL"], load.lane, lead, lead + records, process.pid)
+                _watched(environment["PENSTOCK_REDIS_URL"], load.lane, (lead, lead + records), process.pid, store_cpu_s)
             )
 
 
@@ -108,15 +113,19 @@ async def send(
         await producer.flush(until=until, timeout=_TIMEOUT_S)
 
 
-async def _watched(url: str, lane: str, first: int, last: int, worker_pid: int) -> Moved:
-    """What happens from about *first* to *last* records stored of *lane*."""
+async def _watched(
+    url: str, lane: str, span: tuple[int, int], worker_pid: int, store_cpu_s: Callable[[], float]
+) -> Moved:
+    """What happens from about the first to about the last of *span* records stored of *lane*."""
+    first, last = span
     server_pid = queue_server_pid(url)
     async with Queue(url) as queue:
         begun = await _reached(queue, lane, first)
-        watches = Watch(worker_pid), Watch(server_pid)
+        watches, before_s = (Watch(worker_pid), Watch(server_pid)), store_cpu_s()
         records = await _reached(queue, lane, last) - begun
         workers, servers = (watch.spent() for watch in watches)
-    return Moved(workers.rate(records), workers.cpu_us(records), servers.cpu_us(records))
+    store_us = (store_cpu_s() - before_s) / records * 1e6
+    return Moved(workers.rate(records), workers.cpu_us(records), servers.cpu_us(records), store_us=store_us)
 
 
 async def _reached(queue: Queue, lane: str, records: int) -> int:
