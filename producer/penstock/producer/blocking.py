@@ -41,7 +41,13 @@ class BlockingReceipt(Ticket):
     __slots__ = ("_producer",)
 
     def __init__(self, record_id: bytes, lane: str, key: str, packed: bytes, producer: BlockingProducer) -> None:
-        super().__init__(record_id, lane, key, packed)
+        # Not through super(): this runs in every call, and takes 0.1 us less so.
+        self.record_id = record_id
+        self.lane = lane
+        self.key = key
+        self.packed = packed
+        self.fate = None
+        self.waiter = None
         self._producer = producer
 
     def queued(self, timeout: float | None = None) -> None:
