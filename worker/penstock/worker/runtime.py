@@ -48,7 +48,7 @@ from penstock.worker.site import Site, Stores
 from penstock.worker.steady import Doorman, Patience, steady
 from penstock.worker.steps import Reached, Step, go_on
 from penstock.worker.sweeper import forgotten
-from penstock.worker.tuning import suit_records
+from penstock.worker.tuning import keep_collecting, suit_records
 from penstock.worker.upkeep import Caretaker
 
 _log = structlog.get_logger("penstock.worker")
@@ -161,6 +161,7 @@ class Foreman:
             self._keep_sweeping,
             self._answer_bell,
             FullServerDrains(self._site, _tell).keep_watch,
+            keep_collecting,
         ]
         beside += [Gatekeeper(self._site, lane).keep for lane in LANES]
         if self._config.index_every_ms:
