@@ -211,7 +211,7 @@ class WritingConnection:
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         settings = self._settings
-        connection = sqlite3.connect(settings.uri(mode), uri=True, isolation_level=None, cached_statements=64)
+        connection = sqlite3.connect(settings.uri(mode), uri=True, isolation_level=None, cached_statements=128)
         try:
             connection.execute(f"PRAGMA busy_timeout = {settings.busy_timeout_ms:d}")
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES:d}")  # heard only by a file that is still empty
