@@ -24,7 +24,7 @@ class Saq:
 
     distributions = ("saq",)
     settings = "MessagePack, no results kept, 10 jobs at a time (the default)"
-    abandoned = "at the next sweep, each 60 s"
+    abandoned = "60 s (a sweep); never, where a job had begun and `retries` is 1, the default"
 
     @asynccontextmanager
     async def sending(self, url: str) -> AsyncIterator[Send]:
