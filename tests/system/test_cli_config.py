@@ -91,7 +91,7 @@ async def test_the_table_for_people_tells_the_line(
     assert rows["lease_ms"] == ["lease_ms", "worker", "file,", "line", "2", "7000"]
     assert rows["slice_ms"] == ["slice_ms", "worker", "environment", "900"]
     assert rows["redis_url"] == ["redis_url", "producer,", "worker", "environment,", "REDIS_URL", "redis://there"]
-    assert rows["poll_ms"] == ["poll_ms", "worker", "default", "50"]
+    assert rows["poll_ms"] == ["poll_ms", "worker", "default", "200"]
     assert ran.err == f"The file is {environment[CONFIG]}.\n"
 
 

@@ -9,10 +9,9 @@ import pytest
 
 from penstock.stores.errors import StoreUnavailable
 from penstock.wire.settings import InvalidSetting, from_mapping
-from penstock.worker.runtime import _redis_settings
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Stores
-from penstock.worker.steady import Patience
+from penstock.worker.steady import Patience, redis_settings
 
 
 @pytest.mark.parametrize("name", ["LEASE_MS", "DRAIN_LINGER_MS", "BACKOFF_BASE_MS", "STREAM_TIMEOUT_MS", "POLL_MS"])
@@ -36,7 +35,7 @@ def test_the_producers_linger_is_none_of_the_workers() -> None:
     ],
 )
 def test_arq_reads_a_url_as_the_queue_does(url: str, field: str, value: object) -> None:
-    assert getattr(_redis_settings(url, Patience()), field) == value
+    assert getattr(redis_settings(url, Patience()), field) == value
 
 
 async def test_a_store_that_is_away_does_not_hold_up_another() -> None:

@@ -1,4 +1,4 @@
-"""The only module that knows arq: schedules drains and sweeps, defers what must wait, hands over on SIGTERM.
+"""With `steady` all that knows arq: schedules drains and sweeps, defers what must wait, hands over on SIGTERM.
 
 arq holds no data: its jobs are names of partitions. `docs/design.md` says what each setting costs.
 """
@@ -13,20 +13,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, cast
 
 import msgpack
 import structlog
 from arq import Retry, cron
-from arq.connections import ArqRedis, RedisSettings
+from arq.connections import ArqRedis
 from arq.cron import CronJob
 from arq.jobs import Job, JobStatus
 from arq.worker import Worker, create_worker, func
-from redis.asyncio.connection import SSLConnection, parse_url
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from penstock.wire.errors import QueueFull, QueueUnavailable
 from penstock.wire.keys import Keys, Partition
@@ -45,7 +42,7 @@ from penstock.worker.lanes import LanePaused
 from penstock.worker.logs import configure
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
-from penstock.worker.steady import Doorman, Patience, steady
+from penstock.worker.steady import Doorman, Patience, redis_settings, steady
 from penstock.worker.steps import Reached, Step, go_on
 from penstock.worker.sweeper import forgotten
 from penstock.worker.tuning import keep_collecting, suit_records
@@ -95,7 +92,7 @@ class Foreman:
                 func(cast("Any", _leave), name=f"{self._config.namespace}:sweep", keep_result=0),
             ],
             "cron_jobs": self._upkeep_jobs(),
-            "redis_settings": _redis_settings(self._config.redis_url, self._patience),
+            "redis_settings": redis_settings(self._config.redis_url, self._patience),
             "queue_name": self._keys.jobs(),
             "on_startup": self._start,
             "on_shutdown": self._stop,
@@ -236,10 +233,7 @@ class Foreman:
         if moved is None:
             return
         if moved.generation:
-            await self._enqueue(partition, moved.generation)
-            # Who has waited longest for a bell goes on with it at once, so that workers share; without, a poll later.
-            with contextlib.suppress(QueueFull, QueueUnavailable):
-                await self._require().queue.ring([(partition, moved.generation)])
+            await self._call_for([(partition, moved.generation)])
         _tell(partition, moved, asyncio.get_running_loop().time() - started)
 
     async def _keep_sweeping(self) -> None:
@@ -256,9 +250,10 @@ class Foreman:
                 _log.warning("queue away", reason=str(exc))
 
     async def _sweep(self) -> None:
-        for partition, generation in await forgotten(self._require(), self._is_queued):
+        found = await forgotten(self._require(), self._is_queued)
+        for partition, generation in found:
             await self._strike_out(partition, generation - 1)
-            await self._enqueue(partition, generation)
+        await self._call_for(found)
 
     async def _upkeep(self, _ctx: dict[Any, Any]) -> None:
         await Caretaker(self._require()).take_turn()
@@ -270,11 +265,25 @@ class Foreman:
             try:
                 rung = await queue.heard(_BELL_WAIT_S)
                 if rung is not None:
-                    await self._enqueue(*rung)
-                    if self._doorman is not None:
-                        await self._doorman.start(self._job_id(*rung))
+                    await self._answer(*rung)
             except _AWAY:
                 await asyncio.sleep(_QUEUE_PAUSE_S)
+
+    async def _answer(self, partition: Partition, generation: int) -> None:
+        await self._enqueue(partition, generation)
+        if self._require().fleet.stopping.is_set():
+            await self._require().queue.ring([(partition, generation)])  # for others, who would come to it a poll later
+            await asyncio.sleep(_BELL_WAIT_S)
+        elif self._doorman is not None:
+            await self._doorman.start(self._job_id(partition, generation))
+
+    async def _call_for(self, wanted: Sequence[tuple[Partition, int]]) -> None:
+        """Queue drains, and ring for them: the workers that waited longest for a bell begin at once, so they share."""
+        for partition, generation in wanted:
+            await self._enqueue(partition, generation)
+        if wanted:
+            with contextlib.suppress(QueueFull, QueueUnavailable):
+                await self._require().queue.ring(wanted)
 
     async def _enqueue(self, partition: Partition, generation: int) -> None:
         if self._arq is None:
@@ -349,25 +358,6 @@ def _tell(partition: Partition, moved: Slice, seconds: float) -> None:
         batches=moved.batches,
         ms=round(seconds * 1000),
     )
-
-
-def _redis_settings(url: str, patience: Patience) -> RedisSettings:
-    """arq's settings from *url*, read as the queue's own client reads it: arq's parser leaves `%40` in a password."""
-    given = parse_url(url)
-    settings = RedisSettings(
-        host=given.get("host", "localhost"),
-        port=given.get("port", 6379),
-        unix_socket_path=given.get("path"),
-        database=given.get("db", 0),
-        username=given.get("username"),
-        password=given.get("password"),
-        ssl=given.get("connection_class") is SSLConnection,
-    )
-    # Without these a restart of the queue server ends the worker (arq issues 386, 435, 498).
-    settings.retry = patience
-    settings.retry_on_timeout = True
-    settings.retry_on_error = [RedisConnectionError, RedisTimeoutError, OSError]
-    return settings
 
 
 def worker_settings(config: WorkerConfig, reached: Reached = go_on) -> type:

@@ -13,10 +13,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self
 
 import structlog
+from arq.connections import RedisSettings
 from arq.constants import in_progress_key_prefix
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _log = structlog.get_logger("penstock.worker")
 
@@ -53,6 +57,25 @@ class Patience(Retry):
                 if self.over or failures > self._retries:
                     raise
                 await asyncio.sleep(self._backoff.compute(failures))
+
+
+def redis_settings(url: str, patience: Patience) -> RedisSettings:
+    """arq's settings from *url*, read as the queue's own client reads it: arq's parser leaves `%40` in a password."""
+    given = parse_url(url)
+    settings = RedisSettings(
+        host=given.get("host", "localhost"),
+        port=given.get("port", 6379),
+        unix_socket_path=given.get("path"),
+        database=given.get("db", 0),
+        username=given.get("username"),
+        password=given.get("password"),
+        ssl=given.get("connection_class") is SSLConnection,
+    )
+    # Without these a restart of the queue server ends the worker (arq issues 386, 435, 498).
+    settings.retry = patience
+    settings.retry_on_timeout = True
+    settings.retry_on_error = [RedisConnectionError, RedisTimeoutError, OSError]
+    return settings
 
 
 class Doorman:
