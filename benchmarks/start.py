@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -79,13 +79,13 @@ def show_size() -> None:
     )
 
 
-def needed_by(name: str) -> set[str]:
-    """The distributions that *name* needs here without extras, and those that they need."""
+def needed_by(name: str, extras: Iterable[str] = ()) -> set[str]:
+    """The distributions that *name* with *extras* needs here, and those that they need."""
     found = set()
     for line in distribution(name).requires or ():
         needed = Requirement(line)
-        if needed.marker is None or needed.marker.evaluate({"extra": ""}):
-            found |= {needed.name, *needed_by(needed.name)}
+        if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            found |= {needed.name, *needed_by(needed.name, needed.extras)}
     return found
 
 

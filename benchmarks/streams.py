@@ -29,7 +29,7 @@ class Filled(NamedTuple):
     """What a producer has sent."""
 
     seconds: float
-    records: float
+    records: int
 
 
 class Run(NamedTuple):
