@@ -25,7 +25,7 @@ demo: $(VENV)/all.stamp ## Agents stream conversations through a real queue into
 
 .PHONY: bench
 bench: $(VENV)/bench.stamp ## Run every benchmark beside peers and bare drivers, write benchmarks/results.md
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 # -- check it -----------------------------------------------------------------------------------
 
