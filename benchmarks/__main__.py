@@ -84,8 +84,8 @@ def main() -> None:
 def _head() -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
-        f"# Benchmarks\n\n`make bench` on {machine()}, {datetime.now(UTC):%Y-%m-%d}. Queue server, producer, worker and "
-        f"store share the cores; ratios are within one run.\n\n{libraries}.\n"
+        f"# Benchmarks\n\n`make bench` on {machine()}, {datetime.now(UTC):%Y-%m-%d}. Queue server, producer, worker "
+        f"and store share the cores; ratios are within one run.\n\n{libraries}.\n"
     )
 
 
