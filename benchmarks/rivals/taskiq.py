@@ -7,21 +7,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import taskiq.compat
 from taskiq.cli.worker.args import WorkerArgs
 from taskiq.cli.worker.run import start_listen
 from taskiq.kicker import AsyncKicker
 from taskiq.serializers import ORJSONSerializer
+from taskiq_redis import RedisStreamBroker
 
 from benchmarks.rivals.library import MANY, ONE, Send, spread
 from benchmarks.rivals.table import Row, Table
-
-# taskiq 0.13 has lost two names that taskiq-redis 1.0.9, the last for redis < 6, imports for schedules alone.
-for _name in ("model_dump", "model_validate"):
-    if not hasattr(taskiq.compat, _name):
-        setattr(taskiq.compat, _name, None)
-
-from taskiq_redis import RedisStreamBroker  # noqa: E402
 
 _WIDTH = 32
 
