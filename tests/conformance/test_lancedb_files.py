@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from penstock.stores.errors import StoreUnavailable
-from penstock.stores.lancedb import LanceStore, durability
+from penstock.stores.lancedb import LanceStore, columns, durability
 from penstock.stores.lancedb import store as store_module
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.repair import MAX_TORN, is_whole, newest_manifest
@@ -254,3 +254,14 @@ def _newest(folder: Path) -> Path:
     manifest = newest_manifest(folder / "docs.lance")
     assert manifest is not None
     return manifest
+
+
+async def test_vectors_of_later_batches_are_of_the_type_of_the_first(store: LanceStore, tmp_path: Path) -> None:
+    for number in range(3):
+        await store.write([embedding(f"k{number}", 1, number), embedding("k", 0, number, at_us=number + 1)])
+
+    table = await (await lancedb.connect_async(tmp_path)).open_table("docs")
+    assert (await table.schema()).field("vector") == columns.schema(2).field("vector")
+    assert {key: row.vector for key, row in read_table(tmp_path, "docs").items()} == {
+        "k": [0, 2], "k0": [1, 0], "k1": [1, 1], "k2": [1, 2]
+    }  # fmt: skip

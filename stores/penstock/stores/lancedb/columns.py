@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -76,6 +77,33 @@ def to_batch(embeddings: Sequence[Embedding], dimension: int) -> pa.RecordBatch:
         ],
         schema=schema(dimension),
     )
+
+
+def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch of `to_batch` for a table that is there, with vectors in which the driver looks for no NaN.
+
+    Its look makes 8 bytes and more of each number, in a thread that holds Python's lock: a fifth of the processor time
+    of a merge of 650 vectors of 1,536. It passes over what is no list, and then casts it to the type of the table's
+    column, which copies nothing.
+    """
+    at = batch.schema.get_field_index("vector")
+    vectors = batch.column(at)
+    passed = pa.ExtensionArray.from_storage(_Checked(vectors.type.list_size), vectors)
+    return batch.set_column(at, pa.field("vector", passed.type, nullable=False), passed)
+
+
+class _Checked(pa.ExtensionType):  # type: ignore[misc] # pyarrow tells no types
+    """Vectors that are known to be finite. The type is met within one call of the driver and never stored."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__(pa.list_(pa.float32(), dimension), "penstock.checked_vector")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: Any, _: bytes) -> _Checked:
+        return cls(storage.list_size)
 
 
 def query_vector(vector: bytes) -> pa.Array:

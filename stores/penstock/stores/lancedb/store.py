@@ -119,7 +119,7 @@ class LanceStore:
             if known is None:
                 known, changed = await self._catalog.create(name, batch), int(batch.num_rows)
             else:
-                changed = await _merge(known.table, batch)
+                changed = await _merge(known.table, columns.checked(batch))
             # Before the write returns: power lost after it must not undo what the queue is about to trim.
             await self._sync(name)
         await self._compact_at_times(known)
