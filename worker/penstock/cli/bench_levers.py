@@ -74,7 +74,7 @@ def _of_queue(found: Medians, setup: Setup) -> list[str]:
 def _of_drain(found: Medians, setup: Setup) -> list[str]:
     lines = []
     if not setup.has_uvloop and setup.worker.uvloop == "auto":
-        lines.append("uvloop is not installed: a worker takes about a tenth less of a core with penstock[uvloop].")
+        lines.append("uvloop is not installed: a worker takes up to a tenth less of a core with penstock[uvloop].")
     if setup.worker.batch_records < _USUAL_BATCH:
         lines.append(
             f"PENSTOCK_BATCH_RECORDS is {setup.worker.batch_records:,}: {_USUAL_BATCH:,} make fewer transactions."
