@@ -212,6 +212,16 @@ class SearchConformance:
             assert seen == sorted(range(20), reverse=True)[: len(seen)]
         assert len(await found(backend.store, "word")) == 20
 
+    @pytest.mark.parametrize("text", ["word " * 40_000, "." * 600_000])
+    async def test_a_slice_is_bounded_by_what_its_messages_say_as_well(self, store: SqlStore, text: str) -> None:
+        await store.write([_said(number, text) for number in range(8)])
+
+        looked_at = [await store.refresh_search(100) for _ in range(10)]
+
+        assert max(looked_at) <= 5
+        assert looked_at[-1] == 0
+        assert len(await found(store, "word")) == (8 if "word" in text else 0)
+
     async def test_many_messages_of_one_microsecond_are_all_found(self, store: SqlStore) -> None:
         await store.write([_said(number, f"word w{number}")._replace(created_at_us=START_US) for number in range(20)])
         await refreshed(store, 3)

@@ -7,10 +7,12 @@ from typing import Any
 
 from penstock.stores.pending import Pending, reaching
 from penstock.stores.postgres.bulk import columns, execute
-from penstock.stores.search import Search, Term, needle, padded, spans, words
+from penstock.stores.search import SLICE_CHARS, Search, Term, needle, padded, spans, words
 from penstock.stores.sqlfiles import statements
 
 _SQL = statements("penstock.stores.postgres")
+
+_FIRST_ROWS = 5
 
 
 def matched(search: Search) -> Mapping[str, Any]:
@@ -71,13 +73,14 @@ async def is_due(connection: Any) -> bool:
 async def refresh(connection: Any, *, limit: int) -> int:
     """See `SqlUpkeep.refresh_search`. One at a time: a second one waits, and goes on where the first one ends."""
     await connection.execute(_SQL["hold_search"])
-    done = await _remove_left_over(connection, limit)
-    while done < limit:
+    done, is_over = await _remove_left_over(connection, limit), False
+    while done < limit and not is_over:
         pending = [Pending(*row) for row in await connection.fetch(_SQL["pending_search"])]
         if not pending:
             break
         # At least two: the first of them was the last of the slice before.
-        done += await _work_off(connection, pending, max(limit - done, 2))
+        looked_at, is_over = await _work_off(connection, pending, max(limit - done, 2))
+        done += looked_at
     return done
 
 
@@ -92,17 +95,34 @@ async def _is_shared(connection: Any) -> bool:
     return bool(await connection.fetchval(_SQL["share_search"], column=1))
 
 
-async def _work_off(connection: Any, pending: Sequence[Pending], limit: int) -> int:
-    """Index some messages of the last of the spans, and those that it runs into. Returns how many were looked at."""
+async def _work_off(connection: Any, pending: Sequence[Pending], limit: int) -> tuple[int, bool]:
+    """Index some messages of the last of the spans, and those that it runs into.
+
+    Returns how many were looked at, and whether these are enough of a slice.
+    """
     whole, parts = reaching(pending)
     span = (whole.since_us, whole.until_us, whole.until_id)
-    rows = await connection.fetch(_SQL["unindexed"], *span, limit)
+    rows, is_cut = await _of_bounded_text(connection, span, limit)
+    is_over = is_cut or len(rows) == limit
     await _index(connection, [row for row in rows if not row["is_current"]])
     await connection.execute(_SQL["remove_pending_search"], parts)
-    if len(rows) == limit:
+    if is_over:
         last = rows[-1]
         await connection.execute(_SQL["keep_pending_search"], whole.since_us, last["created_at"], last["id"])
-    return len(rows)
+    return len(rows), is_over
+
+
+async def _of_bounded_text(connection: Any, span: tuple[int, int, bytes], limit: int) -> tuple[list[Any], bool]:
+    """Those of one slice, two at the least, and whether it was cut there. The first few tell how many more fit."""
+    found = await connection.cursor(_SQL["unindexed"], *span, limit)
+    rows: list[Any] = await found.fetch(_FIRST_ROWS)
+    while (chars := sum(len(row["content"] or "") for row in rows)) < SLICE_CHARS or len(rows) < 2:
+        room = (SLICE_CHARS - chars) * len(rows) // max(chars, 1)
+        more = await found.fetch(max(1, min(room, limit)))
+        if not more:
+            return rows, False
+        rows += more
+    return rows, True
 
 
 async def _index(connection: Any, stale: Sequence[Any]) -> None:

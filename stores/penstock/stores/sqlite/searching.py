@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from penstock.stores.pending import Pending, reaching
 from penstock.stores.schemas import FIRST_WITH_SEARCH
-from penstock.stores.search import Search, Term, spans, words
+from penstock.stores.search import SLICE_CHARS, Search, Term, spans, words
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.stores.sqlite.schema import schema_version
@@ -43,14 +43,14 @@ def remove_left_over(connection: sqlite3.Connection, limit: int) -> int:
 
 def refresh(connection: sqlite3.Connection, _numbers: SessionNumbers, *, limit: int) -> int:
     """See `SqlUpkeep.refresh_search`."""
-    done = remove_left_over(connection, limit)
-    while done < limit:
+    done, is_over = remove_left_over(connection, limit), False
+    while done < limit and not is_over:
         pending = [Pending(*row) for row in connection.execute(_SQL["pending_search"])]
         if not pending:
             break
-        done += _work_off(
-            connection, pending, max(limit - done, 2)
-        )  # the first of them was the last of the slice before
+        # At least two: the first of them was the last of the slice before.
+        looked_at, is_over = _work_off(connection, pending, max(limit - done, 2))
+        done += looked_at
     return done
 
 
@@ -60,17 +60,33 @@ def reindex(connection: sqlite3.Connection, _numbers: SessionNumbers) -> None:
         connection.execute(_SQL["reindex"])
 
 
-def _work_off(connection: sqlite3.Connection, pending: Sequence[Pending], limit: int) -> int:
-    """Index some messages of the last of the spans, and those that it runs into. Returns how many were looked at."""
+def _work_off(connection: sqlite3.Connection, pending: Sequence[Pending], limit: int) -> tuple[int, bool]:
+    """Index some messages of the last of the spans, and those that it runs into.
+
+    Returns how many were looked at, and whether these are enough of a slice.
+    """
     whole, parts = reaching(pending)
     values = {"since": whole.since_us, "until": whole.until_us, "until_id": whole.until_id, "limit": limit}
-    rows = connection.execute(_SQL["unindexed"], values).fetchall()
+    rows, is_cut = _of_bounded_text(connection.execute(_SQL["unindexed"], values))
+    is_over = is_cut or len(rows) == limit
     _index(connection, rows)
     connection.executemany(_SQL["remove_pending_search"], [(no,) for no in parts])
-    if len(rows) == limit:
+    if is_over:
         message_id, at_us = rows[-1][:2]
         connection.execute(_SQL["keep_pending_search"], (whole.since_us, at_us, message_id))
-    return len(rows)
+    return len(rows), is_over
+
+
+def _of_bounded_text(found: Iterable[Any]) -> tuple[list[Any], bool]:
+    """Those of one slice, two at the least, and whether it was cut there. What lies behind is not read."""
+    rows: list[Any] = []
+    chars = 0
+    for row in found:
+        rows.append(row)
+        chars += len(row[5] or "")
+        if chars >= SLICE_CHARS and len(rows) > 1:
+            return rows, True
+    return rows, False
 
 
 def _index(connection: sqlite3.Connection, rows: Sequence[Any]) -> None:
