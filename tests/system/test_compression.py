@@ -48,10 +48,10 @@ async def test_a_compressing_producer_and_workers_that_die_leave_everything_as_i
         async with asyncio.timeout(20):
             while compression.VERSION not in await versions(queue):
                 await asyncio.sleep(0.05)
-        first = system.start_worker(die_at=["after-store:2"])
+        first = system.start_worker(die_at=["after-store"])
+        assert await asyncio.to_thread(first.wait, 30) == -signal.SIGKILL
         system.start_worker()
         assert await asyncio.to_thread(agent.wait, 30) == 0
-        assert await asyncio.to_thread(first.wait, 30) == -signal.SIGKILL
         await system.drained()
 
     verdict = await system.check()
