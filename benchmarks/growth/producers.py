@@ -136,7 +136,8 @@ AXIS = Axis(
     grows="producers",
     note=(
         f"{RECORDS:,} messages of {len(CONTENT)} characters in 1,000 sessions as fast as they are taken, then "
-        f"{PACE:,} a second, by all producers together. More than one are in {PROCESSES} processes."
+        f"{PACE:,} a second, by all producers together. More than one are in {PROCESSES} processes. Each sends for "
+        "itself: the more of them share the records, the fewer travel together."
     ),
     measure=_measure,
 )
