@@ -41,6 +41,11 @@ class Fleet:
         self._held: Counter[str] = Counter()
 
     @property
+    def workers(self) -> int:
+        """How many live, this one among them, as far as it knows."""
+        return self._alive
+
+    @property
     def share(self) -> int:
         """How many partitions of each lane this worker may hold at once. By lane, since one is often the busy one."""
         return math.ceil(self._queue.partitions / self._alive) + 1

@@ -18,8 +18,9 @@ SLICE = 500
 """Messages of one transaction. The batches that wait for it meanwhile wait some 30 ms."""
 
 _REST_BESIDE_DRAINS = 9.0
-"""After a slice the index rests for so many times as long as it took, so that drains keep nine tenths of their speed.
-What is stored faster than that is found once they have caught up."""
+"""After a slice the index rests for so many times as long as it took, and for as many again for each other worker that
+has its turns, so that drains keep nine tenths of their speed. What is stored faster than that is found once they have
+caught up."""
 
 _log = structlog.get_logger("penstock.worker")
 
@@ -49,7 +50,8 @@ class Indexer:
                     break
                 looked_at += done
                 if self._site.fleet.is_draining:
-                    await asyncio.sleep((time.monotonic() - began) * _REST_BESIDE_DRAINS)
+                    rest = _REST_BESIDE_DRAINS * self._site.fleet.workers
+                    await asyncio.sleep((time.monotonic() - began) * rest)
         except StoreError as exc:
             self._failures += 1
             if self._failures == 1:
