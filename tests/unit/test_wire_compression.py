@@ -98,6 +98,16 @@ async def test_the_loop_has_its_turn_while_a_large_frame_is_compressed() -> None
     assert turns >= 4
 
 
+async def test_what_is_compressed_at_the_same_time_does_not_mix() -> None:
+    """A producer's claims are pushed beside what its sender pushes."""
+    press = Press()
+    large = frame_of([encode(PLAIN_MESSAGE._replace(content=WORDS * 20_000))]).body  # 1.2 MB, in steps
+
+    packed = await asyncio.gather(*(press.press(body) for body in (large, LONG, large, LONG)))
+
+    assert [decode_frame(each) for each in packed] == [decode_frame(body) for body in (large, LONG, large, LONG)]
+
+
 BROKEN = {
     "no zstd": b"\x02" + LONG[1:],
     "nothing but a head": SMALL[:HEAD_BYTES],

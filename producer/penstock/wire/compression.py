@@ -48,11 +48,15 @@ def is_installed() -> bool:
     return _library() is not None
 
 
+def _compressor() -> Any:
+    return _library().ZstdCompressor(level=_LEVEL, write_checksum=True)
+
+
 class Press:
     """Compresses frames of version 1, each only where that pays. For one event loop."""
 
     def __init__(self) -> None:
-        self._zstd = _library().ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self._zstd = _compressor()
         self._since_turn = 0
 
     async def press(self, body: bytes) -> bytes:
@@ -65,7 +69,8 @@ class Press:
             parts.append(self._zstd.compress(rest))
             await self._turn(len(rest))
         else:
-            stream = self._zstd.compressobj(size=len(rest))
+            # With a compressor of its own: others press frames between the steps, and one does one thing at a time.
+            stream = _compressor().compressobj(size=len(rest))
             for at in range(0, len(rest), _STEP_BYTES):
                 parts.append(stream.compress(rest[at : at + _STEP_BYTES]))
                 await self._turn(_STEP_BYTES)
