@@ -206,3 +206,61 @@ def test_adds_from_many_threads_are_all_counted() -> None:
         thread.join()
 
     assert (buffer.records, buffer.bytes, len(buffer.take())) == (8_000, 80_000, 8_000)
+
+
+def test_an_entry_that_is_added_within_a_call_is_counted() -> None:
+    """Between any two steps of ours garbage may be collected, and log: into the same producer."""
+
+    class Logging(Entry):
+        @property
+        def size(self) -> int:
+            if not buffer.records:
+                buffer.add(entry())
+            return super().size
+
+    buffer = roomy(max_records=10)
+    buffer.add(Logging("messages", "s", bytes(5)))
+
+    assert (buffer.records, buffer.bytes, len(buffer.take())) == (2, 15, 2)
+
+
+def test_what_many_threads_look_at_is_set_by_one_at_a_time() -> None:
+    """Opened while the sender asks to be woken, the buffer would forget that, and the first record wait for ever."""
+    alone: list[bool] = []
+
+    class Watched(SharedBuffer):
+        def _look(self) -> None:
+            alone.append(not self.lock.acquire(blocking=False))
+            if not alone[-1]:
+                self.lock.release()
+
+        def _mark(self) -> None:
+            other = threading.Thread(target=self._look)
+            other.start()
+            other.join()
+            super()._mark()
+
+    buffer = Watched(10, 100, BlockWhenFull(Drops(), 1))
+    buffer.open()
+    buffer.wake_at(1, 1)
+    buffer.close()
+
+    assert alone == [True, True, True]
+
+
+def test_the_alarm_is_given_when_what_a_refused_partition_held_has_left() -> None:
+    """Its share counts for the level of the alarm as long as it is refused, and no longer."""
+    buffer, alarms = roomy(max_records=10), list[float]()
+    buffer.alarm = lambda: alarms.append(buffer.fill())
+    where = Partition("messages", 0)
+    taken = [entry() for _ in range(2)]
+    for each in taken:
+        buffer.add(each)
+    buffer.take()
+    buffer.refuse(where, lambda: taken, 1)
+    buffer.alarm_at(0.3)
+    buffer.release(2, 20, where)
+    for _ in range(3):
+        buffer.add(entry())
+
+    assert alarms == [0.3]

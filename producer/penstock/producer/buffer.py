@@ -83,7 +83,9 @@ class Buffer:
             BufferFull: The policy says so.
             ProducerClosed: Nothing is taken any more.
         """
-        records, total = self.records + 1, self.bytes + entry.size
+        # First: a collection of garbage in that call may log, and so add another entry (see `SharedBuffer`).
+        size = entry.size
+        records, total = self.records + 1, self.bytes + size
         if records >= self._look_records or total >= self._look_bytes:
             return self._look_and_add(entry)
         self.records, self.bytes = records, total
@@ -250,11 +252,10 @@ class Buffer:
         # The sender may be asleep: it is woken by what comes, whatever is confirmed meanwhile.
         self._due_records -= records
         self._due_bytes -= total_bytes
-        self._watch()
         if where is not None and self.shares:
             self.shares.shrink(where, records, total_bytes)
             self._free_records = 0 if self.shares else self.max_records
-            self._mark()
+        self._watch()
         if self.fill() <= LOW_MARK:
             self.on_room()
 
@@ -314,6 +315,11 @@ class SharedBuffer(Buffer):
             super().release(records, total_bytes, where)
             if self.fill() <= LOW_MARK:
                 self._room.notify_all()
+
+    def open(self) -> None:
+        """See `Buffer.open`."""
+        with self.lock:
+            super().open()
 
     def close(self) -> None:
         """See `Buffer.close`."""
