@@ -82,6 +82,23 @@ async def test_any_delivery_gives_the_written_text(queue: Queue, texts: list[str
     assert (await total(queue)).balanced
 
 
+async def test_a_silent_stream_is_found_though_no_slice_comes_to_the_end_of_its_log(queue: Queue) -> None:
+    store, sender = ListStore(), Sender(queue)
+    site = site_of(queue, store, slice_ms=1, batch_records=1)
+    await sender.push(*sender.chunks(["Hel"], end=None))
+    await drain(site, MESSAGES)
+    for _ in range(40):
+        await sender.push(sender.message("noise"))
+
+    now_ms = site.now_ms() + site.config.stream_timeout_ms
+    for later_ms in (1, 600, 1_200):
+        site.now_ms = lambda later_ms=later_ms: now_ms + later_ms
+        await drain(site, MESSAGES)
+
+    assert (await total(queue)).entries > 0
+    assert "Hel" in {message.content for message in store.messages()}
+
+
 async def test_a_silent_stream_is_stored_as_interrupted_and_a_late_chunk_mends_it(queue: Queue) -> None:
     store, sender = ListStore(), Sender(queue)
     chunks = sender.chunks(["a", "b", "c"])

@@ -97,6 +97,8 @@ class Site:
     reached: Reached = go_on
     snapshots: dict[bytes, int] = field(default_factory=dict)
     """When each open stream's row was last refreshed, in milliseconds. Lost with the process, harmlessly."""
+    unlooked: dict[Partition, int] = field(default_factory=dict)
+    """Since when nobody here has looked for silent streams of a partition that is drained, in milliseconds."""
 
     def __post_init__(self) -> None:
         self.sieve = Sieve.of(self.config)

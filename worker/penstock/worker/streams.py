@@ -68,7 +68,7 @@ class Settlement:
 class StreamDesk:
     """Settles the streams of one partition, for its owner."""
 
-    __slots__ = ("_config", "_looked_ms", "_partition", "_queue", "_site", "_store")
+    __slots__ = ("_config", "_partition", "_queue", "_site", "_store")
 
     def __init__(self, site: Site, store: Store, partition: Partition) -> None:
         self._site = site
@@ -76,7 +76,6 @@ class StreamDesk:
         self._queue = site.queue
         self._store = store
         self._partition = partition
-        self._looked_ms = site.now_ms()
 
     async def settle(self, chunks: Sequence[StreamChunk], *, is_last: bool = True) -> Settlement:
         """Decide over the streams of *chunks*, and over those that have been silent for too long or are too many.
@@ -87,10 +86,16 @@ class StreamDesk:
         arrived = _by_stream(chunks)
         if arrived:
             await self._settle_arrived(arrived, settlement)
-        if arrived or is_last or self._site.now_ms() - self._looked_ms >= _LOOK_MS:
-            self._looked_ms = self._site.now_ms()
+        if arrived or is_last or self._is_long_unlooked():
+            self._site.unlooked.pop(self._partition, None)
             await self._settle_due(arrived, settlement)
         return settlement
+
+    def _is_long_unlooked(self) -> bool:
+        """Of slices too that ended before their log: however short they are, silent streams are found in time."""
+        now_ms = self._site.now_ms()
+        since_ms = self._site.unlooked.setdefault(self._partition, now_ms)
+        return not 0 <= now_ms - since_ms < _LOOK_MS  # a clock may go back
 
     async def _settle_arrived(self, arrived: Mapping[bytes, list[StreamChunk]], settlement: Settlement) -> None:
         states = await self._queue.stream_states(self._partition, list(arrived))
