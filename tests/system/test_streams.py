@@ -90,10 +90,11 @@ async def test_a_silent_stream_is_found_though_no_slice_comes_to_the_end_of_its_
     for _ in range(40):
         await sender.push(sender.message("noise"))
 
-    now_ms = site.now_ms() + site.config.stream_timeout_ms
-    for later_ms in (1, 600, 1_200):
-        site.now_ms = lambda later_ms=later_ms: now_ms + later_ms
+    now_ms = [site.now_ms() + site.config.stream_timeout_ms + 1]
+    site.now_ms = lambda: now_ms[0]
+    for _ in range(3):
         await drain(site, MESSAGES)
+        now_ms[0] += 600
 
     assert (await total(queue)).entries > 0
     assert "Hel" in {message.content for message in store.messages()}
