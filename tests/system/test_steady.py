@@ -127,6 +127,36 @@ async def test_a_bell_starts_nothing_at_a_worker_that_takes_no_more(queued: ArqW
     assert queued.started == [b"before"]
 
 
+async def test_a_look_that_began_before_a_stop_starts_nothing_after_it(queued: ArqWorker) -> None:
+    await steady(queued)
+    queued.allow_pick_jobs = False
+
+    await queued.start_jobs([b"job"])
+
+    assert queued.started == []
+
+
+async def test_no_bell_starts_a_job_at_a_worker_that_has_ended(queued: ArqWorker) -> None:
+    doorman = await steady(queued)
+    await queued.close()
+
+    await doorman.start("job")
+
+    assert queued.started == []
+
+
+async def test_a_job_that_arq_gave_back_before_the_line_broke_ends_no_worker(
+    queued: ArqWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = asyncio.BoundedSemaphore(1)
+    monkeypatch.setattr(queued, "_release_sem_dec_counter_on_complete", counted.release)
+    await steady(queued)
+    queued.error = RedisTimeoutError("silent")
+
+    with pytest.raises(RedisTimeoutError):
+        await queued.start_jobs([b"job"])
+
+
 async def test_an_end_waits_for_what_a_bell_is_starting(queued: ArqWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 

@@ -89,7 +89,7 @@ class Doorman:
     async def start(self, job_id: str) -> None:
         """Start a queued job at once, unless the worker takes no more, or is to end when its queue is empty."""
         async with self._looking:
-            if self._worker.allow_pick_jobs and not self._worker.burst:
+            if not self._worker.burst:
                 await self._start([job_id.encode()])
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
@@ -98,11 +98,17 @@ class Doorman:
             await self._start(await self._idle(job_ids))
 
     async def _start(self, job_ids: list[bytes]) -> None:
-        """See arq's own, which counts a job before it asks for it, and goes on counting it where the line breaks."""
+        """See arq's own, which counts a job before it asks for it, and goes on counting it where the line breaks.
+
+        A look of arq's may have begun before the worker was told to take no more.
+        """
+        if not self._worker.allow_pick_jobs:
+            return
         try:
             await self._start_jobs(job_ids)
         except _LINE_ERRORS:
-            self._worker._release_sem_dec_counter_on_complete()  # noqa: SLF001 - arq's
+            with contextlib.suppress(ValueError):  # it broke at the last word about a job that is given back by then
+                self._worker._release_sem_dec_counter_on_complete()  # noqa: SLF001 - arq's
             raise
 
     async def _idle(self, job_ids: list[bytes]) -> list[bytes]:
@@ -130,7 +136,7 @@ async def steady(worker: Any) -> Doorman:
     doorman = Doorman(worker)
     worker.start_jobs = doorman.start_jobs
     worker._poll_iteration = _borne(worker._poll_iteration)  # noqa: SLF001 - arq's
-    worker.close = _closing(worker, worker.close)
+    worker.close = _closing(worker, doorman, worker.close)
     return doorman
 
 
@@ -157,10 +163,12 @@ def _borne(look: Callable[[], Awaitable[None]]) -> _Call:
     return look_again
 
 
-def _closing(worker: Any, close: Callable[[], Awaitable[None]]) -> _Call:
-    """arq's end, which would leave the stores open where the queue server is away."""
+def _closing(worker: Any, doorman: Doorman, close: Callable[[], Awaitable[None]]) -> _Call:
+    """arq's end, which would leave the stores open where the queue server is away, and waits for no new job."""
 
     async def end() -> None:
+        worker.allow_pick_jobs = False
+        await doorman.close()
         await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
         worker.tasks.clear()
         try:
