@@ -270,11 +270,12 @@ class Foreman:
                 await asyncio.sleep(_QUEUE_PAUSE_S)
 
     async def _answer(self, partition: Partition, generation: int) -> None:
-        await self._enqueue(partition, generation)
         if self._require().fleet.stopping.is_set():
-            await self._require().queue.ring([(partition, generation)])  # for others, who would come to it a poll later
+            await self._call_for([(partition, generation)])  # others, who would come to it a poll later
             await asyncio.sleep(_BELL_WAIT_S)
-        elif self._doorman is not None:
+            return
+        await self._enqueue(partition, generation)
+        if self._doorman is not None:
             await self._doorman.start(self._job_id(partition, generation))
 
     async def _call_for(self, wanted: Sequence[tuple[Partition, int]]) -> None:
