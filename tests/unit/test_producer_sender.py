@@ -37,6 +37,24 @@ async def test_records_of_one_window_leave_in_one_round_trip_grouped_by_partitio
     assert buffer.records == buffer.bytes == 0
 
 
+async def test_a_programs_own_kind_of_str_leads_where_its_text_does() -> None:
+    class Anycase(str):  # noqa: PLW1641 - without a hash, as a class is that does not think of it
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            return self.lower() == str(other).lower()
+
+    log, buffer = FakeLog(), roomy()
+    entries = [ticket(Anycase("S-1"), "a"), ticket("S-1", "b"), ticket("s-1", "c")]
+    for one in entries:
+        buffer.add(one)
+
+    async with sending(log, buffer):
+        await asyncio.gather(*(one.decided() for one in entries))
+
+    assert (log.contents("S-1"), log.contents("s-1")) == (["a", "b"], ["c"])
+
+
 async def test_idle_partitions_are_rung() -> None:
     log, buffer = FakeLog(), roomy()
     buffer.add(one := ticket())

@@ -43,6 +43,23 @@ def message(**fields: Any) -> Message:
     return building.message(CLOCK, **{"session_id": "s", "role": "user", **fields})
 
 
+class Unhashable(str):  # noqa: PLW1641 - as a class is that does not think of it
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == other
+
+
+class Role(enum.StrEnum):
+    USER = "user"
+
+
+def test_a_str_of_any_kind_is_taken_as_it_is() -> None:
+    for name in (Unhashable("user"), np.str_("user"), Role.USER):
+        made = message(session_id=name, role=name)
+        assert (made.session_id is name, made.role is name, made.normalised) == (True, True, False)
+
+
 def log_event(**fields: Any) -> LogEvent:
     return building.log_event(CLOCK, **{"level": "info", "event": "e", **fields})
 

@@ -45,15 +45,18 @@ class Lines:
         unsorted, self.unsorted = self.unsorted, []
         routes = self._routes
         for entry in unsorted + self._buffer.take():
-            line = routes[entry.lane].get(entry.key) or self._route(entry)
+            key = entry.key
+            if type(key) is not str:  # a program's own kind of str, which may have no hash, or equal others
+                key = str.__str__(key)
+            line = routes[entry.lane].get(key) or self._route(entry.lane, key)
             line.waiting.append(entry)
 
-    def _route(self, entry: Entry) -> Line:
-        """The line of an entry, remembered for the next of its key."""
-        known = self._routes[entry.lane]
+    def _route(self, lane: str, key: str) -> Line:
+        """The line of an ordering key, remembered for the next of its entries."""
+        known = self._routes[lane]
         if len(known) >= _MOST_ROUTES:
             known.clear()
-        line = known[entry.key] = self.of(Partition(entry.lane, partition_of(entry.key, self._partitions())))
+        line = known[key] = self.of(Partition(lane, partition_of(key, self._partitions())))
         return line
 
     def outstanding(self) -> list[Entry]:

@@ -72,11 +72,12 @@ _MOST_KNOWN = 4_096
 
 
 def _known(field: str, value: object) -> str:
-    """See `clean_id`; remembers it."""
+    """See `clean_id`; remembers it, unless it is a program's own kind of str: it may have no hash, or equal others."""
     clean = clean_id(field, value)
-    if len(_KNOWN) >= _MOST_KNOWN:
-        _KNOWN.clear()
-    _KNOWN.add(clean)
+    if type(clean) is str:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN.add(clean)
     return clean
 
 
