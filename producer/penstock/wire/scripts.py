@@ -25,6 +25,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from penstock.wire.connections import use_own_errors
 from penstock.wire.errors import ConfigMismatch, PasswordRefused, PushLost, QueueFull, QueueRejected, QueueUnavailable
 from penstock.wire.settings import InvalidSetting
 
@@ -79,6 +80,7 @@ class Scripts:
                 f"PENSTOCK_REDIS_URL is {hide_password(url)!r}; redis://HOST:PORT/NUMBER, rediss://... or unix://PATH "
                 f"is needed ({exc})"
             ) from exc
+        use_own_errors(self.client.connection_pool)
         self._allow_oom = False
 
     async def open(self) -> None:

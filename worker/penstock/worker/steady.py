@@ -22,6 +22,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from penstock.wire.connections import use_own_errors
+
 _log = structlog.get_logger("penstock.worker")
 
 _PAUSE_S = 0.5
@@ -131,7 +133,9 @@ async def steady(worker: Any) -> Doorman:
     # arq cannot be told how long an answer may take, and would wait for ever where a line is dead without a word.
     pool = worker.pool.connection_pool
     pool.connection_kwargs["socket_timeout"] = _SILENCE_S
+    use_own_errors(pool)
     await pool.disconnect()
+    pool.reset()  # what is there would connect again as it was made
     worker.heart_beat = _tolerant(worker.heart_beat)
     doorman = Doorman(worker)
     worker.start_jobs = doorman.start_jobs
