@@ -233,10 +233,10 @@ async def test_a_letter_goes_where_a_producer_sends_its_record(record: Record, r
     async with Producer(redis_url, namespace=namespace) as producer:
         sent: list[str] = []
 
-        def note(_record: Record, _lane: str, key: str) -> None:
+        def note(_id: bytes, _lane: str, key: str, _packed: bytes) -> None:
             sent.append(key)
 
-        producer._send = note  # type: ignore[method-assign, assignment] # where every call ends
+        producer._hand_over = note  # type: ignore[method-assign, assignment] # where every call ends
         _call(producer, record)
 
     assert sent == [ordering_key(record)]
