@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import orjson
@@ -13,7 +13,7 @@ import pytest
 from penstock import dlq
 from penstock.dlq.files import NoLetters, export_letters, import_letters
 from penstock.dlq.placing import ordering_key
-from penstock.producer import Producer
+from penstock.producer import Producer, Receipt
 from penstock.wire import building
 from penstock.wire.entries import Letter
 from penstock.wire.frames import decode_frame
@@ -231,21 +231,15 @@ async def test_what_is_no_export_of_letters_is_refused_whole(elsewhere: Queue, l
 @pytest.mark.parametrize("record", SAMPLES.values(), ids=SAMPLES)
 async def test_a_letter_goes_where_a_producer_sends_its_record(record: Record, redis_url: str, namespace: str) -> None:
     async with Producer(redis_url, namespace=namespace) as producer:
-        sent: list[str] = []
+        receipt = _call(producer, record)
 
-        def note(_id: bytes, _lane: str, key: str, _packed: bytes) -> None:
-            sent.append(key)
-
-        producer._hand_over = note  # type: ignore[method-assign, assignment] # where every call ends
-        _call(producer, record)
-
-    assert sent == [ordering_key(record)]
+    assert receipt.key == ordering_key(record)
 
 
-def _call(producer: Producer, record: Record) -> None:
+def _call(producer: Producer, record: Record) -> Receipt:
     """The producer's call that makes such a record."""
     kind = type(record).__name__
-    calls = {
+    calls: dict[str, Callable[[], Receipt]] = {
         "Message": lambda: producer.message(session_id="s", role="user"),
         "LogEvent": lambda: producer.log(level="info", event="e", agent_id="a"),
         "Embedding": lambda: producer.embedding(collection="c", id="k", vector=[1.0]),
@@ -256,4 +250,4 @@ def _call(producer: Producer, record: Record) -> None:
         "KeyValue": lambda: producer.key_value(key="k", value=1, namespace="n"),
         "MessageDeletion": lambda: producer.delete_session("s"),
     }
-    calls[kind]()
+    return calls[kind]()
