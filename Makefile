@@ -24,7 +24,7 @@ demo: $(VENV)/all.stamp ## Agents stream conversations through a real queue into
 	@$(BIN)/penstock demo $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/bench.stamp ## Run every benchmark beside peers and bare drivers, write benchmarks/results.md
+bench: $(VENV)/bench.stamp ## Run every benchmark, write benchmarks/results.md (half an hour; ARGS=call runs one)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 # -- check it -----------------------------------------------------------------------------------
