@@ -7,7 +7,7 @@ from pathlib import Path
 import lancedb
 import orjson
 
-from tests.conformance.vector_contract import Row
+from penstock.testing.conformance.vectors import Row
 
 
 def read_table(folder: Path, collection: str) -> dict[str, Row]:

@@ -48,7 +48,7 @@ async def started(*arguments: object) -> asyncio.subprocess.Process:
 WRITER = """
 import asyncio, sys
 from penstock.stores.registry import sql_store
-from tests.conformance.sql_records import message
+from penstock.testing.conformance.records import message
 
 async def main():
     store = sql_store(sys.argv[1])

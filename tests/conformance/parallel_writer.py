@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from penstock.stores.registry import sql_store
+from penstock.testing.conformance.records import message
+from penstock.testing.conformance.state_records import key_value
 from penstock.wire.records import KeyValue, Message, Record
-from tests.conformance.sql_records import message
-from tests.conformance.state_records import key_value
 
 RECORDS = 50_000
 _STEP = 30_000

@@ -19,8 +19,8 @@ from urllib.parse import quote
 import asyncpg
 
 from penstock.stores.states import Row
+from penstock.testing.conformance.records import Counts
 from penstock.wire.records import AgentState, Context, KeyValue, LogEvent, Message, Task
-from tests.conformance.sql_records import Counts
 
 with warnings.catch_warnings():
     # Without XDG_RUNTIME_DIR it falls back to the temporary folder, and says so.

@@ -23,7 +23,7 @@ from penstock.stores.queries import (
 )
 from penstock.stores.questions import Question, Questions
 from penstock.stores.walking import TABLES
-from tests.conformance.walking_contract import filling
+from penstock.testing.conformance.walking import filling
 
 _FILTER = parse({"type": "tech", "n": {"$gt": 3}, "tags": {"$contains": "x"}})
 

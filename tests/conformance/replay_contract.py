@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from penstock import dlq
-from penstock.wire.ids import format_id
-from penstock.wire.queue import Queue
-from penstock.wire.records import Record
-from tests.conformance.sql_records import Backend, log, message
-from tests.conformance.state_records import (
+from penstock.stores.contract import VectorStore
+from penstock.testing.conformance.records import Backend, log, message
+from penstock.testing.conformance.state_records import (
     agent_state,
     context,
     deleted,
@@ -21,6 +19,10 @@ from tests.conformance.state_records import (
     task,
     task_status,
 )
+from penstock.testing.conformance.vectors import VectorStoreConformance, embedding
+from penstock.wire.ids import format_id
+from penstock.wire.queue import Queue
+from penstock.wire.records import Record
 from tests.system.drain_support import drain_all, total
 from tests.system.letter_support import bury_records
 
@@ -81,3 +83,18 @@ class ReplayConformance:
         rows = sorted(backend.messages(), key=lambda each: each.created_at_us)
         assert rows == [message(0), message(1), message(2)]
         assert {row[3] for row in backend.states()} == {"t", "other"}
+
+
+class VectorReplayConformance(VectorStoreConformance):
+    """The contract of a vector store, and what becomes of letters replayed into it."""
+
+    async def test_a_replayed_letter_never_replaces_a_later_embedding(self, store: VectorStore, queue: Queue) -> None:
+        await bury_records(queue, [embedding("a", at_us=4, text="late"), embedding("b", at_us=4, text="new")])
+        await store.write([embedding("a", at_us=5, text="now")])
+
+        await dlq.replay(queue)
+        await drain_all(queue, store)
+
+        rows = await self.stored(store, "docs")
+        assert {key: (row.text, row.version) for key, row in rows.items()} == {"a": ("now", 5), "b": ("new", 4)}
+        assert (await total(queue)).balanced

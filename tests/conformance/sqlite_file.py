@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from penstock.stores.states import Row
+from penstock.testing.conformance.records import Counts
 from penstock.wire.records import AgentState, Context, KeyValue, LogEvent, Message, Task
-from tests.conformance.sql_records import Counts
 
 
 def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:

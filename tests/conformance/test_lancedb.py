@@ -17,8 +17,9 @@ from penstock.stores.lancedb import LanceStore, open_vector
 from penstock.stores.lancedb.columns import SCHEMA_VERSION, schema
 from penstock.stores.lancedb.compaction import SMALL_FRAGMENTS
 from penstock.stores.lancedb.store import COMMITS_PER_LOOK
+from penstock.testing.conformance.vectors import Row, embedding, floats
 from tests.conformance.lance_reader import read_table
-from tests.conformance.vector_contract import Row, VectorStoreConformance, embedding, floats
+from tests.conformance.replay_contract import VectorReplayConformance
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ async def store(tmp_path: Path) -> AsyncIterator[LanceStore]:
     await store.close()
 
 
-class TestLanceStore(VectorStoreConformance):
+class TestLanceStore(VectorReplayConformance):
     async def stored(self, store: VectorStore, collection: str) -> dict[str, Row]:
         assert isinstance(store, LanceStore)
         return read_table(store.folder, collection)

@@ -18,8 +18,8 @@ from penstock.stores.lancedb import LanceStore, columns, durability
 from penstock.stores.lancedb import store as store_module
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.repair import MAX_TORN, is_whole, newest_manifest
+from penstock.testing.conformance.vectors import embedding
 from tests.conformance.lance_reader import read_table
-from tests.conformance.vector_contract import embedding
 
 WRITES = 25
 KEYS = 20

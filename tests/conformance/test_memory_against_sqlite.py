@@ -35,6 +35,9 @@ from penstock.stores.queries import (
 )
 from penstock.stores.sqlite import open_sql as open_sqlite
 from penstock.stores.walking import TABLES
+from penstock.testing.conformance.records import START_US, embedding
+from penstock.testing.conformance.searching import refreshed
+from penstock.testing.conformance.state_records import ordered, stamp
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import (
     AgentState,
@@ -48,10 +51,7 @@ from penstock.wire.records import (
     Task,
     TaskStatus,
 )
-from tests.conformance.search_contract import refreshed
-from tests.conformance.sql_records import START_US, embedding
 from tests.conformance.sqlite_file import rows, session_counts, stored_chunks, stored_messages, stored_states
-from tests.conformance.state_records import ordered, stamp
 
 T = TypeVar("T")
 

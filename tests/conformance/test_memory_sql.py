@@ -6,29 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from penstock.stores.memory.sql import open_sql
-from tests.conformance.bad_input_contract import BadInputConformance
-from tests.conformance.deletion_contract import DeletionConformance
-from tests.conformance.rehearsal_contract import RehearsalConformance
+from penstock.testing.conformance.records import Backend, Counts
+from penstock.testing.conformance.sql import SqlStoreConformance
 from tests.conformance.replay_contract import ReplayConformance
-from tests.conformance.search_contract import SearchConformance
-from tests.conformance.secrets_contract import SecretsConformance
-from tests.conformance.sql_contract import SqlStoreConformance
-from tests.conformance.sql_records import Backend, Counts
-from tests.conformance.state_contract import StateConformance
-from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestMemorySql(
-    SearchConformance,
-    UpkeepConformance,
-    StateConformance,
-    DeletionConformance,
-    BadInputConformance,
-    RehearsalConformance,
-    ReplayConformance,
-    SecretsConformance,
-    SqlStoreConformance,
-):
+class TestMemorySql(ReplayConformance, SqlStoreConformance):
     """Looked at through its dicts."""
 
     @asynccontextmanager

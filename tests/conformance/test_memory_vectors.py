@@ -9,11 +9,12 @@ import pytest
 
 from penstock.stores.contract import VectorStore
 from penstock.stores.memory.vectors import MemoryVectors, open_vector
+from penstock.testing.conformance.vectors import Row
 from penstock.wire.text import load_object
-from tests.conformance.vector_contract import Row, VectorStoreConformance
+from tests.conformance.replay_contract import VectorReplayConformance
 
 
-class TestMemoryVectors(VectorStoreConformance):
+class TestMemoryVectors(VectorReplayConformance):
     @pytest.fixture
     async def store(self) -> AsyncIterator[MemoryVectors]:
         store = open_vector("memory://")

@@ -23,12 +23,12 @@ from penstock.stores.contract import SqlStore
 from penstock.stores.memory.sql import open_sql
 from penstock.stores.queries import LogQuery, TaskQuery
 from penstock.stores.walking import TABLES
+from penstock.testing.conformance.records import START_US, log, message
+from penstock.testing.conformance.state_records import forgotten, hidden, key_value, task, task_status
+from penstock.testing.conformance.walking import fill, walked
 from tests.conformance.moving_support import Command, assert_prefix, opened, runner, started, writing
 from tests.conformance.postgres_server import Postgres
-from tests.conformance.sql_records import START_US, log, message
 from tests.conformance.sqlite_file import execute, rows
-from tests.conformance.state_records import forgotten, hidden, key_value, task, task_status
-from tests.conformance.walking_contract import fill, walked
 from tests.system.command import COMMAND
 
 BACKENDS = ["sqlite", "postgres"]

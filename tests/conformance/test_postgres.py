@@ -9,30 +9,13 @@ from typing import ClassVar
 import pytest
 
 from penstock.stores.postgres import open_sql
-from tests.conformance.bad_input_contract import BadInputConformance
-from tests.conformance.deletion_contract import DeletionConformance
+from penstock.testing.conformance.records import Backend
+from penstock.testing.conformance.sql import SqlStoreConformance
 from tests.conformance.postgres_server import Postgres
-from tests.conformance.rehearsal_contract import RehearsalConformance
 from tests.conformance.replay_contract import ReplayConformance
-from tests.conformance.search_contract import SearchConformance
-from tests.conformance.secrets_contract import SecretsConformance
-from tests.conformance.sql_contract import SqlStoreConformance
-from tests.conformance.sql_records import Backend
-from tests.conformance.state_contract import StateConformance
-from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestPostgres(
-    SearchConformance,
-    UpkeepConformance,
-    StateConformance,
-    DeletionConformance,
-    BadInputConformance,
-    RehearsalConformance,
-    ReplayConformance,
-    SecretsConformance,
-    SqlStoreConformance,
-):
+class TestPostgres(ReplayConformance, SqlStoreConformance):
     """Looked at through a connection of the driver's own, in another thread."""
 
     server: ClassVar[Postgres]

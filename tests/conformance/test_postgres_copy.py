@@ -14,9 +14,9 @@ import pytest
 from penstock.stores import StoreRejected
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.postgres.copying import Optimism
+from penstock.testing.conformance.records import START_US, Counts, counted, log, message
 from penstock.wire.records import LogEvent, Message, Record
 from tests.conformance.postgres_server import Schema
-from tests.conformance.sql_records import START_US, Counts, counted, log, message
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from penstock.stores import Fence, StoreRejected, StoreUnavailable
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.queries import MessageQuery
+from penstock.testing.conformance.records import START_US, chunk, counted, log, message
 from penstock.wire.records import Message, Record
 from tests.conformance.postgres_server import Postgres, Schema
-from tests.conformance.sql_records import START_US, chunk, counted, log, message
 
 
 @pytest.fixture

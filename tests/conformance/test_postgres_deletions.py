@@ -11,9 +11,9 @@ from penstock.stores.contract import Fence
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.postgres import schema as schema_of_store
 from penstock.stores.postgres.deletions import _lock_of
+from penstock.testing.conformance.records import START_US, message
+from penstock.testing.conformance.state_records import forgotten, hidden
 from tests.conformance.postgres_server import Schema
-from tests.conformance.sql_records import START_US, message
-from tests.conformance.state_records import forgotten, hidden
 
 _OTHER = next(name for name in ("t", "u", "v") if _lock_of(name) != _lock_of("s"))
 

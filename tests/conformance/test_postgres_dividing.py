@@ -15,10 +15,10 @@ import structlog
 from penstock.stores import BadStoreURL, StoreRejected, StoreUnavailable
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.queries import MessageQuery
+from penstock.testing.conformance.records import chunk, log, message
 from penstock.wire.ids import wall_clock_us
 from tests.conformance.postgres_partitions import DAY_US, months, parts, timed_log, timed_message
 from tests.conformance.postgres_server import Postgres, Schema
-from tests.conformance.sql_records import chunk, log, message
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from penstock.stores.filters import Condition, parse
 from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.filtering import compiled
 from penstock.stores.questions import Question
-from tests.conformance.filter_contract import Document, Filter, FilterConformance
+from penstock.testing.conformance.filters import Document, Filter, FilterConformance
 from tests.conformance.postgres_server import Postgres, Schema
 
 

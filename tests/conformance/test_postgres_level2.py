@@ -12,28 +12,15 @@ import pytest
 from penstock.stores.postgres import open_sql
 from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.periods import Span
-from tests.conformance.deletion_contract import DeletionConformance
+from penstock.testing.conformance.records import START_US, Backend
+from penstock.testing.conformance.sql import SqlStoreConformance
 from tests.conformance.postgres_server import Postgres, Schema
 from tests.conformance.questions_asked import asked
-from tests.conformance.rehearsal_contract import RehearsalConformance
 from tests.conformance.replay_contract import ReplayConformance
-from tests.conformance.search_contract import SearchConformance
-from tests.conformance.sql_contract import SqlStoreConformance
-from tests.conformance.sql_records import START_US, Backend
-from tests.conformance.state_contract import StateConformance
 from tests.conformance.test_postgres_schema import _fill, _literal
-from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestPostgresLevel2(
-    SearchConformance,
-    UpkeepConformance,
-    StateConformance,
-    DeletionConformance,
-    RehearsalConformance,
-    ReplayConformance,
-    SqlStoreConformance,
-):
+class TestPostgresLevel2(ReplayConformance, SqlStoreConformance):
     """Records have ids of callers' own keys here, which lie in the default partition."""
 
     server: ClassVar[Postgres]

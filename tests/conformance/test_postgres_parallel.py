@@ -11,11 +11,20 @@ from multiprocessing.synchronize import Barrier
 
 from penstock.stores.postgres import open_sql
 from penstock.stores.states import Row
+from penstock.testing.conformance.records import START_US, counted, log, message
+from penstock.testing.conformance.state_records import (
+    SAVES,
+    deleted,
+    forgotten,
+    hidden,
+    ordered,
+    stamp,
+    task,
+    task_status,
+)
 from penstock.wire.records import KeyValue, Message, Record, StateRecord
 from tests.conformance.parallel_writer import run_writers, written_by
 from tests.conformance.postgres_server import Postgres, Schema
-from tests.conformance.sql_records import START_US, counted, log, message
-from tests.conformance.state_records import SAVES, deleted, forgotten, hidden, ordered, stamp, task, task_status
 
 _PROCESSES = 4
 _MESSAGES = 6_000

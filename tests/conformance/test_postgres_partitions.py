@@ -11,11 +11,11 @@ import structlog
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.postgres.partitions import past
 from penstock.stores.queries import MessageQuery
+from penstock.testing.conformance.records import counted, log, message
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.records import Message
 from tests.conformance.postgres_partitions import DAY_US, at, parts, timed_log, timed_message
 from tests.conformance.postgres_server import Schema
-from tests.conformance.sql_records import counted, log, message
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from penstock.stores import StoreUnavailable
 from penstock.stores.postgres import PostgresStore, open_sql, pool
 from penstock.stores.postgres.settings import parse
 from penstock.stores.queries import MessageQuery
+from penstock.testing.conformance.records import message
 from tests.conformance.postgres_server import Schema
-from tests.conformance.sql_records import message
 
 
 @pytest.fixture

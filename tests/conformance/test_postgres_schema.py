@@ -13,9 +13,9 @@ from penstock.stores import BadStoreURL, StoreRejected, StoreUnavailable, sql_st
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.settings import parse
+from penstock.testing.conformance.records import START_US, message
 from tests.conformance.postgres_server import Postgres, Schema
 from tests.conformance.questions_asked import asked, searched
-from tests.conformance.sql_records import START_US, message
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from penstock.query.search_text import parse
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.queries import FoundQuery
+from penstock.testing.conformance.records import START_US, message
+from penstock.testing.conformance.searching import found, refreshed
+from penstock.testing.conformance.state_records import FAR_US, forgotten
 from penstock.wire.records import Message
 from tests.conformance.postgres_server import Schema
-from tests.conformance.search_contract import found, refreshed
-from tests.conformance.sql_records import START_US, message
-from tests.conformance.state_records import FAR_US, forgotten
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from penstock.stores.errors import StoreUnavailable
 from penstock.stores.postgres import PostgresStore, open_sql
 from penstock.stores.postgres.partitions import Table
 from penstock.stores.sqlfiles import statements
+from penstock.testing.conformance.records import START_US, counted, log, message
+from penstock.testing.conformance.state_records import FAR_US, forgotten, hidden
 from penstock.wire.ids import id_from_key, wall_clock_us
 from penstock.wire.records import LogEvent, Message, StreamChunk
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.upkeep import Run
 from tests.conformance.postgres_server import Schema
-from tests.conformance.sql_records import START_US, counted, log, message
-from tests.conformance.state_records import FAR_US, forgotten, hidden
 from tests.conformance.test_postgres_schema import _fill
 
 DAY_US = 86_400_000_000

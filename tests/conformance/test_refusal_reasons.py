@@ -9,8 +9,8 @@ import pytest
 from penstock.stores.errors import StoreRejected
 from penstock.stores.postgres import open_sql as open_postgres
 from penstock.stores.sqlite import open_sql as open_sqlite
+from penstock.testing.conformance.records import message
 from tests.conformance.postgres_server import Schema
-from tests.conformance.sql_records import message
 from tests.conformance.sqlite_file import execute
 
 SECRET = message(1)._replace(content="sk-5ecret", user_id="sk-5ecret")

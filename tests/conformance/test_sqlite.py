@@ -8,14 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from penstock.stores.sqlite import open_sql
-from tests.conformance.bad_input_contract import BadInputConformance
-from tests.conformance.deletion_contract import DeletionConformance
-from tests.conformance.rehearsal_contract import RehearsalConformance
+from penstock.testing.conformance.records import Backend
+from penstock.testing.conformance.sql import SqlStoreConformance
 from tests.conformance.replay_contract import ReplayConformance
-from tests.conformance.search_contract import SearchConformance
-from tests.conformance.secrets_contract import SecretsConformance
-from tests.conformance.sql_contract import SqlStoreConformance
-from tests.conformance.sql_records import Backend
 from tests.conformance.sqlite_file import (
     indexed_words,
     session_counts,
@@ -24,21 +19,9 @@ from tests.conformance.sqlite_file import (
     stored_messages,
     stored_states,
 )
-from tests.conformance.state_contract import StateConformance
-from tests.conformance.upkeep_contract import UpkeepConformance
 
 
-class TestSqlite(
-    SearchConformance,
-    UpkeepConformance,
-    StateConformance,
-    DeletionConformance,
-    BadInputConformance,
-    RehearsalConformance,
-    ReplayConformance,
-    SecretsConformance,
-    SqlStoreConformance,
-):
+class TestSqlite(ReplayConformance, SqlStoreConformance):
     """Looked at through a connection of the standard library."""
 
     @asynccontextmanager

@@ -15,8 +15,8 @@ from penstock.stores import Fence, StoreRejected, StoreUnavailable
 from penstock.stores.queries import MessageQuery
 from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.stores.sqlite.numbers import SessionNumbers
+from penstock.testing.conformance.records import counted, embedding, log, message
 from penstock.wire.records import Record
-from tests.conformance.sql_records import counted, embedding, log, message
 from tests.conformance.sqlite_file import execute, locked_by_a_stranger, rows, session_counts, stored_messages
 
 

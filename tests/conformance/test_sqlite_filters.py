@@ -11,7 +11,7 @@ import orjson
 
 from penstock.stores.filters import Condition, parse
 from penstock.stores.sqlite.filtering import compiled
-from tests.conformance.filter_contract import Document, Filter, FilterConformance
+from penstock.testing.conformance.filters import Document, Filter, FilterConformance
 
 
 class TestSqliteFilters(FilterConformance):

@@ -13,16 +13,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from penstock.stores.sqlite import SqliteStore, open_sql
+from penstock.testing.conformance.records import counted, message
 from penstock.wire.records import Record
 from tests.conformance.parallel_writer import run_writers, written_by
-from tests.conformance.sql_records import counted, message
 from tests.conformance.sqlite_file import execute, rows, session_counts, stored_messages
 
 
 async def test_two_processes_write_one_file_and_count_right(store: SqliteStore, path: Path) -> None:
     code = (
         "import asyncio, sys; from penstock.stores.sqlite import open_sql;"
-        "from tests.conformance.sql_records import message\n"
+        "from penstock.testing.conformance.records import message\n"
         "async def main():\n"
         "    store = open_sql('sqlite:///' + sys.argv[1]); await store.setup()\n"
         "    for at in range(0, 300, 10):\n"

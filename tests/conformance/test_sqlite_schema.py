@@ -14,10 +14,10 @@ from penstock.stores.questions import Query
 from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.stores.sqlite.reading import _bound
 from penstock.stores.sqlite.settings import parse
+from penstock.testing.conformance.records import START_US, log, message
+from penstock.testing.conformance.state_records import key_value
 from tests.conformance.questions_asked import asked, searched
-from tests.conformance.sql_records import START_US, log, message
 from tests.conformance.sqlite_file import execute
-from tests.conformance.state_records import key_value
 
 
 async def test_a_newer_schema_is_refused_with_both_numbers(store: SqliteStore, path: Path) -> None:

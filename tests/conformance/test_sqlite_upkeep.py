@@ -15,11 +15,11 @@ from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.stores.sqlite.settings import parse
 from penstock.stores.upkeep import Bounds, Excess
+from penstock.testing.conformance.records import START_US, counted, log, message
+from penstock.testing.conformance.searching import refreshed
+from penstock.testing.conformance.state_records import FAR_US
 from penstock.wire.records import Record
-from tests.conformance.search_contract import refreshed
-from tests.conformance.sql_records import START_US, counted, log, message
 from tests.conformance.sqlite_file import execute, indexed_words, rows, session_counts, stored_messages
-from tests.conformance.state_records import FAR_US
 from tests.conformance.test_sqlite_schema import _is_a_walk_through_a_table
 
 MB = 1024 * 1024

@@ -12,14 +12,14 @@ from penstock.dlq.rehearsal import Rehearsal, rehearse
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.lancedb import open_vector
 from penstock.stores.sqlite import open_sql
+from penstock.testing.conformance.records import log, message
+from penstock.testing.conformance.state_records import task
+from penstock.testing.conformance.vectors import embedding
 from penstock.wire.frames import encode, frame_of
 from penstock.wire.ids import format_id
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
-from tests.conformance.sql_records import log, message
 from tests.conformance.sqlite_file import stored_messages
-from tests.conformance.state_records import task
-from tests.conformance.vector_contract import embedding
 from tests.system.letter_support import bury, bury_records, letter
 from tests.system.queue_support import everything
 

@@ -16,6 +16,8 @@ from structlog.testing import capture_logs
 
 from penstock.embedded import EmbeddedQueue
 from penstock.stores.sqlite import SqliteStore, open_sql
+from penstock.testing.conformance.records import counted, log, message
+from penstock.testing.conformance.state_records import context, deleted, key_value, task
 from penstock.testing.system import System
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.queue import Queue
@@ -24,9 +26,7 @@ from penstock.worker.fleet import Fleet
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site, Stores
 from penstock.worker.upkeep import SLICE, Caretaker
-from tests.conformance.sql_records import counted, log, message
 from tests.conformance.sqlite_file import session_counts, stored_messages
-from tests.conformance.state_records import context, deleted, key_value, task
 from tests.system.command import COMMAND, process
 from tests.system.drain_support import total
 from tests.system.letter_support import bury_records

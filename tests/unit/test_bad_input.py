@@ -11,11 +11,11 @@ import pytest
 
 from penstock.stores.errors import StoreRejected
 from penstock.stores.soundness import refuse_unsound_messages
+from penstock.testing.conformance.records import message
 from penstock.wire import building
 from penstock.wire.building_state import StateBuilder
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.ids import RisingClock, StampClock
-from tests.conformance.sql_records import message
 
 CLOCK = RisingClock()
 STATES = StateBuilder(CLOCK, StampClock(b"producer"))

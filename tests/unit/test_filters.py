@@ -28,8 +28,8 @@ from penstock.stores.filters import (
 )
 from penstock.stores.lancedb.filtering import to_lance
 from penstock.stores.predicate import predicate
+from penstock.testing.conformance.filter_strategies import filters, objects
 from penstock.wire.errors import PenstockError
-from tests.conformance.filter_strategies import filters, objects
 
 
 @pytest.mark.parametrize(

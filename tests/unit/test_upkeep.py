@@ -6,11 +6,11 @@ import pytest
 
 from penstock.stores.memory.sql import open_sql
 from penstock.stores.queries import ContextQuery, MessageQuery, TaskQuery
+from penstock.testing.conformance.records import START_US, log, message
+from penstock.testing.conformance.state_records import context, deleted, task
 from penstock.wire.settings import InvalidSetting, from_mapping
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.upkeep import SLICE, Run, due, rehearse, told
-from tests.conformance.sql_records import START_US, log, message
-from tests.conformance.state_records import context, deleted, task
 
 DAY_US = 86_400_000_000
 NOW_US = START_US + 10 * DAY_US

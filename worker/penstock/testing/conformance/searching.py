@@ -13,10 +13,10 @@ from penstock.query.search_text import parse
 from penstock.stores.contract import SqlStore
 from penstock.stores.queries import FoundQuery, Position
 from penstock.stores.search import MAX_TEXT_CHARS, MAX_WORD_CHARS, Search, Term, holds
+from penstock.testing.conformance.records import START_US, Backend, log, message
+from penstock.testing.conformance.state_records import FAR_US, forgotten, hidden
 from penstock.wire.ids import format_id, to_us
 from penstock.wire.records import Message, Record
-from tests.conformance.sql_records import START_US, Backend, log, message
-from tests.conformance.state_records import FAR_US, forgotten, hidden
 
 TEXTS = {
     0: "The quick brown fox, and the lazy dog.",
@@ -93,7 +93,7 @@ _SEARCHES = st.builds(
 
 
 class SearchConformance:
-    """Every SQL store passes every test here, unchanged. `backend` and `store` are those of `SqlStoreConformance`."""
+    """A part of `SqlStoreConformance`."""
 
     # Words
 

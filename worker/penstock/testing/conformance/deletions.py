@@ -11,14 +11,14 @@ import pytest
 from penstock.stores.contract import Fence, SqlStore
 from penstock.stores.errors import StaleOwner, StoreRejected
 from penstock.stores.queries import MessageQuery, SessionQuery
+from penstock.testing.conformance.records import START_US, Backend, Counts, embedding, log, message
+from penstock.testing.conformance.state_records import forgotten, hidden, task
 from penstock.wire.ids import format_id, from_us, id_from_key
 from penstock.wire.records import Message, Record, StreamChunk
-from tests.conformance.sql_records import START_US, Backend, Counts, embedding, log, message
-from tests.conformance.state_records import forgotten, hidden, task
 
 
 class DeletionConformance:
-    """Every SQL store passes every test here, unchanged. `backend` and `store` are those of `SqlStoreConformance`."""
+    """A part of `SqlStoreConformance`."""
 
     # One message
 

@@ -19,17 +19,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock import dlq
 from penstock.stores.contract import VectorStore
 from penstock.stores.errors import DimensionMismatch, StoreRejected
 from penstock.stores.filters import FilterError, parse
 from penstock.stores.predicate import predicate
+from penstock.testing.conformance.filter_strategies import filters, objects
 from penstock.wire.ids import new_id
-from penstock.wire.queue import Queue
 from penstock.wire.records import Embedding, Message
-from tests.conformance.filter_strategies import filters, objects
-from tests.system.drain_support import drain_all, total
-from tests.system.letter_support import bury_records
 
 
 class Row(NamedTuple):
@@ -237,17 +233,6 @@ class VectorStoreConformance(ABC):
         (trial,) = await store.rehearse([bad])
         assert trial.refusal == str(caught.value)
         assert await store.collections() == []
-
-    async def test_a_replayed_letter_never_replaces_a_later_embedding(self, store: VectorStore, queue: Queue) -> None:
-        await bury_records(queue, [embedding("a", at_us=4, text="late"), embedding("b", at_us=4, text="new")])
-        await store.write([embedding("a", at_us=5, text="now")])
-
-        await dlq.replay(queue)
-        await drain_all(queue, store)
-
-        rows = await self.stored(store, "docs")
-        assert {key: (row.text, row.version) for key, row in rows.items()} == {"a": ("now", 5), "b": ("new", 4)}
-        assert (await total(queue)).balanced
 
     async def test_any_text_and_key_come_back_as_they_were(self, store: VectorStore) -> None:
         keys = ["naïve", "日本語", "🙂" * 40, 'it\'s "q" \\ / \n\t;--', " lead", "%_", "\u2028\ufffd\u200f", "A", "a"]

@@ -11,10 +11,8 @@ import pytest
 from penstock.stores.contract import SqlReading, SqlStore
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.walking import TABLES
-from penstock.wire.ids import id_from_key
-from penstock.wire.records import LogEvent, Message, Record
-from tests.conformance.sql_records import START_US, Backend, chunk, log, message
-from tests.conformance.state_records import (
+from penstock.testing.conformance.records import START_US, Backend, chunk, log, message
+from penstock.testing.conformance.state_records import (
     agent_state,
     context,
     deleted,
@@ -25,6 +23,8 @@ from tests.conformance.state_records import (
     task,
     task_status,
 )
+from penstock.wire.ids import id_from_key
+from penstock.wire.records import LogEvent, Message, Record
 
 JSON = b'{ "b": 1e2,  "a":-0.0, "deep":[{"x":9223372036854775807}], "w":"\xd0\xb6\xe2\x82\xac\\u20ac", "nothing":null }'
 """As nobody but the caller would write it."""

@@ -17,10 +17,8 @@ from penstock.stores.contract import Fence, SqlStore
 from penstock.stores.errors import StaleOwner, StoreRejected
 from penstock.stores.queries import AgentStateQuery, ContextQuery, KeyValueQuery, TaskQuery
 from penstock.stores.states import Row
-from penstock.wire.ids import NO_STAMP, from_us
-from penstock.wire.records import StateRecord, Task
-from tests.conformance.sql_records import START_US, Backend, embedding
-from tests.conformance.state_records import (
+from penstock.testing.conformance.records import START_US, Backend, embedding
+from penstock.testing.conformance.state_records import (
     FAR_US,
     SAVES,
     agent_state,
@@ -34,13 +32,15 @@ from tests.conformance.state_records import (
     task,
     task_status,
 )
+from penstock.wire.ids import NO_STAMP, from_us
+from penstock.wire.records import StateRecord, Task
 
 JSON = b'{ "b": 1.0, "a": 1e2, "\xd0\xb6": "\xe2\x82\xac \\u20ac", "big": 9223372036854775807, "deep": [[{"": null}]] }'
 """Spaces, order and numbers as nobody but the caller would write them."""
 
 
 class StateConformance:
-    """Every SQL store passes every test here, unchanged. `backend` and `store` are those of `SqlStoreConformance`."""
+    """A part of `SqlStoreConformance`."""
 
     # One key
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.stores.filters import MAX_CONDITIONS, MAX_DEPTH, MAX_ITEMS, Condition, parse
 from penstock.stores.predicate import predicate
-from tests.conformance.filter_strategies import wild_filters, wild_objects
+from penstock.testing.conformance.filter_strategies import wild_filters, wild_objects
 
 Document: TypeAlias = Mapping[str, Any] | None
 Filter: TypeAlias = Mapping[str, Any]

@@ -7,9 +7,9 @@ from typing import Any
 from penstock.stores.contract import SqlStore
 from penstock.stores.queries import AgentStateQuery, ContextQuery, KeyValueQuery, TaskQuery
 from penstock.stores.states import Row
+from penstock.testing.conformance.records import START_US
 from penstock.wire.ids import id_from_key
 from penstock.wire.records import AgentState, Context, KeyValue, MessageDeletion, Task, TaskStatus
-from tests.conformance.sql_records import START_US
 
 FAR_US = START_US + 1_000_000
 """Later than every record made here."""

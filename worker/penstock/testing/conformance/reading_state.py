@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from penstock.query import Page, Reader
 from penstock.stores.contract import SqlStore
 from penstock.stores.rows import AgentStatistics, StoredKeyValue
+from penstock.testing.conformance.records import START_US, Backend, log
+from penstock.testing.conformance.state_records import agent_state, context, deleted, key_value, task, task_status
 from penstock.wire.ids import from_us
-from tests.conformance.sql_records import START_US, Backend, log
-from tests.conformance.state_records import agent_state, context, deleted, key_value, task, task_status
 
 NOW_US = START_US + 1_000
 

@@ -10,13 +10,13 @@ import pytest
 from penstock.stores.contract import SqlStore
 from penstock.stores.errors import StoreRejected
 from penstock.stores.queries import KeyValueQuery, LogQuery, MessageQuery, TaskQuery
+from penstock.testing.conformance.records import START_US, Backend, chunk, log, message
+from penstock.testing.conformance.state_records import agent_state, context, hidden, key_value, task, task_status
 from penstock.wire import building
 from penstock.wire.building_state import StateBuilder
 from penstock.wire.ids import RisingClock, StampClock, format_id
 from penstock.wire.records import LogEvent, Message, Record, Task, TaskStatus
 from penstock.worker.poison import write_or_refuse
-from tests.conformance.sql_records import START_US, Backend, chunk, log, message
-from tests.conformance.state_records import agent_state, context, hidden, key_value, task, task_status
 
 HOSTILE = [
     "'; DROP TABLE messages; --", '"; DELETE FROM tasks; /*', "*/ OR 1=1 --", "' OR ''='", "\\", "\\'", "%", "_%",
@@ -111,7 +111,7 @@ BAD: list[Record] = [
 
 
 class BadInputConformance:
-    """Every SQL store passes every test here, unchanged. `backend` and `store` are those of `SqlStoreConformance`."""
+    """A part of `SqlStoreConformance`."""
 
     @pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, fields in TEXTS.items() for field in fields])
     async def test_hostile_text_is_kept_or_normalised_and_marked(self, backend: Backend, kind: str, field: str) -> None:

@@ -15,9 +15,9 @@ from penstock.query import FilterError, Reader
 from penstock.stores.contract import SqlStore
 from penstock.stores.filters import MAX_ITEMS, parse
 from penstock.stores.predicate import predicate
-from tests.conformance.filter_strategies import wild_filters, wild_objects
-from tests.conformance.sql_records import START_US, Backend, log, message
-from tests.conformance.state_records import context, task
+from penstock.testing.conformance.filter_strategies import wild_filters, wild_objects
+from penstock.testing.conformance.records import START_US, Backend, log, message
+from penstock.testing.conformance.state_records import context, task
 
 
 class FilteringConformance:

@@ -13,18 +13,18 @@ import pytest
 
 from penstock.stores.contract import SqlStore
 from penstock.stores.queries import LogQuery, MessageQuery, Position, SessionQuery
+from penstock.testing.conformance.filtering import FilteringConformance
+from penstock.testing.conformance.reading_state import ReadingStateConformance
+from penstock.testing.conformance.records import START_US, Backend, log, message
 from penstock.wire.ids import format_id, from_us, id_from_key, parse_id
 from penstock.wire.records import LogEvent, Message
-from tests.conformance.filtering_contract import FilteringConformance
-from tests.conformance.reading_state_contract import ReadingStateConformance
-from tests.conformance.sql_records import START_US, Backend, log, message
 
 TEXTS = ["", "plain", "Grüße, 世界", "👩‍🚀 \U0010ffff", "tab\tline\nquote'\"\\", "x" * 100_000]
 NAME = "ж" * 255
 
 
 class SqlReadingConformance(ReadingStateConformance, FilteringConformance):
-    """The reading half of `SqlStoreConformance`."""
+    """A part of `SqlStoreConformance`."""
 
     # Reading back
 

@@ -1,10 +1,9 @@
-"""What every SQL store does. One class; a backend gives construction and a reader that goes round the store."""
+"""What every SQL store does with what is written to it, and how it lives."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -14,27 +13,16 @@ from hypothesis import strategies as st
 from penstock.stores.contract import Fence, SqlStore
 from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
 from penstock.stores.queries import MessageQuery
+from penstock.testing.conformance.records import START_US, Backend, chunk, counted, embedding, log, message
 from penstock.wire.records import Message
-from tests.conformance.sql_reading_contract import SqlReadingConformance
-from tests.conformance.sql_records import START_US, Backend, chunk, counted, embedding, log, message
-from tests.conformance.walking_contract import WalkingConformance
 
 
-class SqlStoreConformance(WalkingConformance, SqlReadingConformance, ABC):
-    """Every SQL store passes every test here, unchanged."""
+class WritingConformance(ABC):
+    """A part of `SqlStoreConformance`."""
 
     @abstractmethod
     def fresh(self) -> AbstractAsyncContextManager[Backend]:
-        """An empty backend, set up, closed afterwards. For tests that need several."""
-
-    @pytest.fixture
-    async def backend(self) -> AsyncIterator[Backend]:
-        async with self.fresh() as backend:
-            yield backend
-
-    @pytest.fixture
-    def store(self, backend: Backend) -> SqlStore:
-        return backend.store
+        """See `SqlStoreConformance.fresh`."""
 
     # Writing
 

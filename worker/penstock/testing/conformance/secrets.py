@@ -13,11 +13,11 @@ import pytest
 
 from penstock.stores.contract import SqlStore
 from penstock.stores.errors import StoreRejected
+from penstock.testing.conformance.records import embedding
+from penstock.testing.conformance.rehearsing import KINDS
 from penstock.wire.errors import FrameError
 from penstock.wire.frames import decode, encode
 from penstock.wire.records import Embedding, Record
-from tests.conformance.rehearsal_contract import KINDS
-from tests.conformance.sql_records import embedding
 
 SECRET = "sk-5ecret"  # noqa: S105 - what must not be found
 
@@ -66,7 +66,7 @@ def _hints(record: Any) -> dict[str, tuple[type, ...]]:
 
 
 class SecretsConformance:
-    """Every SQL store passes every test here, unchanged. `store` is that of `SqlStoreConformance`."""
+    """A part of `SqlStoreConformance`."""
 
     @pytest.mark.parametrize("record", [*KINDS, embedding()], ids=lambda record: type(record).__name__)
     async def test_no_reason_quotes_what_a_record_holds(self, store: SqlStore, record: Record) -> None:

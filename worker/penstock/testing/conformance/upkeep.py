@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from penstock.stores.contract import SqlStore
 from penstock.stores.queries import ContextQuery, MessageQuery
 from penstock.stores.upkeep import FINISHED, Kind
-from penstock.wire.ids import id_from_key
-from penstock.wire.records import Message, Record, StreamChunk
-from tests.conformance.sql_records import START_US, Backend, counted, log, message
-from tests.conformance.state_records import (
+from penstock.testing.conformance.records import START_US, Backend, counted, log, message
+from penstock.testing.conformance.state_records import (
     FAR_US,
     SAVES,
     context,
@@ -28,6 +26,8 @@ from tests.conformance.state_records import (
     task,
     task_status,
 )
+from penstock.wire.ids import id_from_key
+from penstock.wire.records import Message, Record, StreamChunk
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -56,7 +56,7 @@ _ANY: st.SearchStrategy[Sequence[Record]] = st.one_of(
 
 
 class UpkeepConformance:
-    """Every SQL store passes every test here, unchanged. `backend` and `store` are those of `SqlStoreConformance`."""
+    """A part of `SqlStoreConformance`."""
 
     # What has expired
 

@@ -9,10 +9,9 @@ import pytest
 
 from penstock.stores.contract import SqlStore
 from penstock.stores.errors import StoreUnavailable
-from penstock.wire.records import Record
-from tests.conformance.bad_input_contract import BAD
-from tests.conformance.sql_records import Backend, chunk, counted, embedding, log, message
-from tests.conformance.state_records import (
+from penstock.testing.conformance.bad_input import BAD
+from penstock.testing.conformance.records import Backend, chunk, counted, embedding, log, message
+from penstock.testing.conformance.state_records import (
     SAVES,
     agent_state,
     context,
@@ -22,6 +21,7 @@ from tests.conformance.state_records import (
     task,
     task_status,
 )
+from penstock.wire.records import Record
 
 KINDS: list[Record] = [
     message(0),
@@ -38,7 +38,7 @@ KINDS: list[Record] = [
 
 
 class RehearsalConformance:
-    """Every SQL store passes every test here, unchanged. `backend` and `store` are those of `SqlStoreConformance`."""
+    """A part of `SqlStoreConformance`."""
 
     @pytest.mark.parametrize("record", KINDS, ids=lambda record: type(record).__name__)
     async def test_what_is_new_would_be_and_what_is_there_would_not(self, store: SqlStore, record: Record) -> None:
