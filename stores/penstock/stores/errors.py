@@ -6,9 +6,12 @@ StoreError
 ├── StoreRejected          this batch will never be accepted; halve it, dead-letter what is alone
 │   └── DimensionMismatch  the vector's length is not its collection's
 ├── StaleOwner             somebody with a higher epoch has written; stop, nothing was written
+├── Unsupported            this backend cannot do what is asked; ask otherwise, or another backend
 └── BadStoreURL            mend the setting
     ├── UnknownBackend     no backend has this scheme
-    └── MissingExtra       the backend's driver is not installed
+    ├── MissingExtra       the backend's driver is not installed
+    ├── BrokenBackend      the package that has the scheme cannot be used
+    └── BackendClash       two have the scheme
 """
 
 from __future__ import annotations
@@ -44,6 +47,10 @@ class StaleOwner(StoreError):
         self.seen = seen
 
 
+class Unsupported(StoreError, ValueError):
+    """The backend cannot do what is asked, though another can. The message names the limit and the remedy."""
+
+
 class BadStoreURL(StoreError, ValueError):
     """A store's URL cannot be used."""
 
@@ -54,3 +61,11 @@ class UnknownBackend(BadStoreURL):
 
 class MissingExtra(BadStoreURL):
     """The backend exists, but its driver is not installed."""
+
+
+class BrokenBackend(BadStoreURL):
+    """The package that serves the URL's scheme cannot be loaded, or its store keeps to another contract."""
+
+
+class BackendClash(BadStoreURL):
+    """Two backends claim one scheme for the same sort of store."""
