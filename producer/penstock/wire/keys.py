@@ -73,6 +73,18 @@ class Keys:
         """String with a TTL: since when and why a worker has paused a lane whose store is away. Losing it hides it."""
         return f"{self.namespace}:outage:{lane}:{worker_id}"
 
+    def caching(self) -> str:
+        """String with a TTL: some reader keeps answers. Without it, nobody has to forget any."""
+        return f"{self.namespace}:caching"
+
+    def cached(self, kind: str, subject: str = "") -> str:
+        """Hash with a TTL: answers about one subject, by question. Losing it costs a question to the store."""
+        return f"{self.namespace}:cache:{kind}:{subject}"
+
+    def cache_counts(self) -> str:
+        """Hash: `hits` and `misses` of all readers."""
+        return f"{self.namespace}:cachecounts"
+
     def jobs(self) -> str:
         """arq's queue. Holds no data of ours; may be deleted at any time."""
         return f"{self.namespace}:arq"
