@@ -63,6 +63,18 @@ def refuse_what_lacks(found: int, batch: Sorted) -> None:
         )
 
 
+def refuse_state(found: int) -> None:
+    """Refuse to keep state in a schema with the number *found*, where it has no tables for it.
+
+    Raises:
+        SchemaTooOld: It has none yet.
+    """
+    if found < FIRST_WITH_STATE:
+        raise SchemaTooOld(
+            f"state is stored from version {FIRST_WITH_STATE} of the schema on, not at {found}: {_REMEDY}"
+        )
+
+
 def refuse_search(found: int) -> None:
     """Refuse to search for words in a schema with the number *found*, where it has no index of them.
 

@@ -6,8 +6,8 @@ record, with all its fields, of the last write that took effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TypeAlias, TypeGuard, TypeVar, cast
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias, TypeGuard, TypeVar, cast
 
 from penstock.wire.ids import NO_STAMP
 from penstock.wire.records import AgentState, Context, KeyValue, Record, StateRecord, Task, TaskStatus
@@ -63,6 +63,47 @@ class States:
                 changed.add(key)
                 taken += 1
         return [rows[key] for key in sorted(changed)], taken
+
+
+class Was(NamedTuple):
+    """What was under a key before somebody put something there."""
+
+    live: bool
+    """It had a value that was neither deleted nor expired."""
+    stamp: bytes
+    """The key's stamp from then on, which every later one must be above."""
+
+
+def is_live(row: KeyValue, now_us: int) -> bool:
+    """Whether there is a value at *now_us*."""
+    return row.deleted_at_us is None and (row.expires_at_us is None or row.expires_at_us > now_us)
+
+
+def placed(
+    stored: Iterable[KeyValue], records: Sequence[KeyValue], now_us: int, *, if_absent: bool
+) -> tuple[list[KeyValue], list[Was]]:
+    """What `KeyValueStore.put` makes of the *stored* rows: those that change, sorted by key, and what was there."""
+    rows = {key_of(row): row for row in stored}
+    changed: set[Key] = set()
+    found: list[Was] = []
+    for record in records:
+        key = key_of(record)
+        row = rows.get(key)
+        live = row is not None and is_live(row, now_us)
+        if row is not None and live and if_absent:
+            found.append(Was(live, row.stamp))
+            continue
+        above = record if row is None or record.stamp > row.stamp else record._replace(stamp=_above(row, record))
+        rows[key] = above._replace(first_at_us=_first(above) if row is None else min(_first(row), _first(above)))
+        changed.add(key)
+        found.append(Was(live, above.stamp))
+    return [rows[key] for key in sorted(changed)], found
+
+
+def _above(row: KeyValue, record: KeyValue) -> bytes:
+    """The next stamp of the record's producer after that of *row*."""
+    last = int.from_bytes(row.stamp[:8], "big")
+    return min(last + 1, 2**64 - 1).to_bytes(8, "big") + record.stamp[8:]
 
 
 def put(rows: dict[Hashable, Row], record: StateRecord) -> bool:

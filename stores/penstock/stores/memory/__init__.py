@@ -3,4 +3,6 @@
 from penstock.stores.memory.sql import open_sql
 from penstock.stores.memory.vectors import open_vector
 
-__all__ = ["open_sql", "open_vector"]
+open_key_values = open_sql
+
+__all__ = ["open_key_values", "open_sql", "open_vector"]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from penstock.stores.contract import Capabilities, Fence, Partial, SqlReading, Trial
 from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
+from penstock.stores.key_value_contract import PagedKeyValues
 from penstock.stores.memory.inspection import MemoryInspection
 from penstock.stores.memory.reading import MemoryReading, place
 from penstock.stores.memory.state import MemoryState
@@ -16,9 +17,10 @@ from penstock.stores.memory.upkeep import MemoryUpkeep
 from penstock.stores.memory.walking import MemoryWalking
 from penstock.stores.sessions import growth
 from penstock.stores.sorting import Sorted, chunk_row, sort
-from penstock.stores.states import is_state
+from penstock.stores.soundness import refuse_unsound
+from penstock.stores.states import Was, is_state
 from penstock.stores.tombstones import WHOLE_SESSION, Tombstones
-from penstock.wire.records import LogEvent, Message, MessageDeletion, Record
+from penstock.wire.records import KeyValue, LogEvent, Message, MessageDeletion, Record
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -29,7 +31,7 @@ def open_sql(url: str) -> MemorySql:  # noqa: ARG001 - every backend is opened b
     return MemorySql()
 
 
-class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep):
+class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep, PagedKeyValues):
     """Records in dicts. See `SqlStore`.
 
     No call gives way to another one, so every write is atomic and a cancelled one did not start.
@@ -67,6 +69,12 @@ class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep):
             + sum([_put_if_absent(self._logs, log.id, log) for log in batch.logs])
             + sum([self._state.put(record) for record in records if is_state(record)])
         )
+
+    async def put(self, records: Sequence[KeyValue], now_us: int, *, if_absent: bool = False) -> Sequence[Was]:
+        """See `KeyValueStore.put`."""
+        await self.check()
+        refuse_unsound(records)
+        return self._state.place(records, now_us, if_absent=if_absent)
 
     async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
         """See `Store.rehearse`. Writes them into a copy of all that there is."""

@@ -10,6 +10,7 @@ from penstock.stores import states, surface
 from penstock.stores.memory.matching import first, has, has_expired, matching_contexts, matching_tasks, page
 from penstock.stores.queries import AgentStateQuery, ContextQuery, KeyValueQuery, TaskQuery
 from penstock.stores.rows import StoredAgentState, StoredContext, StoredKeyValue, StoredTask
+from penstock.stores.states import Was
 from penstock.stores.surface import DURATION_SCALE, TasksOfStatus
 from penstock.wire.records import AgentState, Context, KeyValue, Record, StateRecord, Task
 
@@ -25,6 +26,14 @@ class MemoryState:
     def put(self, record: StateRecord) -> bool:
         """Take *record*, if it is newer than what is there."""
         return states.put(self._rows, record)
+
+    def place(self, records: Sequence[KeyValue], now_us: int, *, if_absent: bool) -> list[Was]:
+        """See `KeyValueStore.put`."""
+        known = (self._rows.get((KeyValue, states.key_of(record))) for record in records)
+        stored = [row for row in known if isinstance(row, KeyValue)]
+        rows, was = states.placed(stored, records, now_us, if_absent=if_absent)
+        self._rows.update({(KeyValue, states.key_of(row)): row for row in rows})
+        return was
 
     @property
     def by_key(self) -> dict[Hashable, states.Row]:

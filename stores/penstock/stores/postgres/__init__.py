@@ -2,4 +2,6 @@
 
 from penstock.stores.postgres.store import PostgresStore, open_sql
 
-__all__ = ["PostgresStore", "open_sql"]
+open_key_values = open_sql
+
+__all__ = ["PostgresStore", "open_key_values", "open_sql"]

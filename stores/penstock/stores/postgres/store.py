@@ -11,7 +11,8 @@ import asyncpg
 from penstock.stores.answers import SqlAnswers
 from penstock.stores.contract import Capabilities, Fence, SqlReading, Trial
 from penstock.stores.errors import StoreRejected, StoreUnavailable
-from penstock.stores.postgres import batch, partitions, rehearsal
+from penstock.stores.key_value_contract import PagedKeyValues
+from penstock.stores.postgres import batch, partitions, rehearsal, state
 from penstock.stores.postgres.binding import numbered
 from penstock.stores.postgres.copying import NotCopied, Optimism
 from penstock.stores.postgres.deletions import Deletions
@@ -28,7 +29,8 @@ from penstock.stores.postgres.upkeep import PostgresUpkeep
 from penstock.stores.questions import Question, Questions
 from penstock.stores.schemas import refuse_unfit
 from penstock.stores.sqlfiles import statements
-from penstock.wire.records import Record
+from penstock.stores.states import Was
+from penstock.wire.records import KeyValue, Record
 
 
 def open_sql(url: str) -> PostgresStore:
@@ -40,7 +42,7 @@ def open_sql(url: str) -> PostgresStore:
     return PostgresStore(parse(url))
 
 
-class PostgresStore(PostgresInspection, PostgresUpkeep, SqlAnswers):
+class PostgresStore(PostgresInspection, PostgresUpkeep, SqlAnswers, PagedKeyValues):
     """Messages, chunks, logs and state in one database. See `SqlStore`.
 
     The tables lie in the first schema of the role's `search_path`.
@@ -88,6 +90,15 @@ class PostgresStore(PostgresInspection, PostgresUpkeep, SqlAnswers):
             raise
         self._optimism.held()
         return written
+
+    async def put(self, records: Sequence[KeyValue], now_us: int, *, if_absent: bool = False) -> Sequence[Was]:
+        """See `KeyValueStore.put`. One transaction."""
+        rows = batch.sort(records, None).records
+        with translated(self._settings.where):
+            await self._refuse_what_lacks(rows)
+            return await self._pool.transact(
+                lambda connection: state.put(connection, records, now_us, if_absent=if_absent)
+            )
 
     async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
         """See `Store.rehearse`."""

@@ -2,4 +2,6 @@
 
 from penstock.stores.sqlite.store import SqliteStore, open_sql
 
-__all__ = ["SqliteStore", "open_sql"]
+open_key_values = open_sql
+
+__all__ = ["SqliteStore", "open_key_values", "open_sql"]

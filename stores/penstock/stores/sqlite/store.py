@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from penstock.stores.contract import Capabilities, Fence, SqlReading, Trial
 from penstock.stores.errors import StoreUnavailable
+from penstock.stores.key_value_contract import PagedKeyValues
 from penstock.stores.schemas import refuse_unfit
-from penstock.stores.sqlite import backup
+from penstock.stores.soundness import refuse_unsound
+from penstock.stores.sqlite import backup, state
 from penstock.stores.sqlite.inspection import SqliteInspection
 from penstock.stores.sqlite.reading import SqliteReading
 from penstock.stores.sqlite.schema import MIGRATIONS
 from penstock.stores.sqlite.settings import SqliteSettings, parse
 from penstock.stores.sqlite.upkeep import SqliteUpkeep
 from penstock.stores.sqlite.writer import Writer
-from penstock.wire.records import Record
+from penstock.stores.states import Was
+from penstock.wire.records import KeyValue, Record
 
 
 def open_sql(url: str) -> SqliteStore:
@@ -30,7 +34,7 @@ def open_sql(url: str) -> SqliteStore:
     return SqliteStore(parse(url))
 
 
-class SqliteStore(SqliteInspection, SqliteUpkeep):
+class SqliteStore(SqliteInspection, SqliteUpkeep, PagedKeyValues):
     """Messages, chunks and logs in one file. See `SqlStore`.
 
     One process should open a file once for writing: its calls then share commits.
@@ -53,6 +57,16 @@ class SqliteStore(SqliteInspection, SqliteUpkeep):
         """See `Store.write`. Calls that wait for the file at the same time share a commit, not a fate."""
         try:
             return await self._writer.write(records, fence)
+        except StoreUnavailable:
+            await self._forget_if_stale()
+            raise
+
+    async def put(self, records: Sequence[KeyValue], now_us: int, *, if_absent: bool = False) -> Sequence[Was]:
+        """See `KeyValueStore.put`. One transaction."""
+        refuse_unsound(records)
+        work = partial(state.put, records=records, now_us=now_us, if_absent=if_absent)
+        try:
+            return await self._writer.transact(lambda connection, _: work(connection))
         except StoreUnavailable:
             await self._forget_if_stale()
             raise

@@ -1,0 +1,32 @@
+"""The client's errors as store errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import DataError, RedisError, ResponseError
+
+from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
+
+_FOREIGN = "WRONGTYPE"
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Turn what the client raises into store errors."""
+    try:
+        yield
+    except (RedisError, OSError) as exc:
+        raise store_error(exc, where) from exc
+
+
+def store_error(exc: Exception, where: str) -> StoreError:
+    """*exc* as what the caller does next."""
+    if isinstance(exc, DataError):
+        return StoreRejected(f"{where}: {exc}")
+    if isinstance(exc, ResponseError) and str(exc).startswith(_FOREIGN):
+        return StoreRejected(
+            f"{where} has something else than a value under a key of ours: remove it, or change prefix"
+        )
+    return StoreUnavailable(f"{where} does not answer: {str(exc) or type(exc).__name__}")
