@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from penstock.wire.ids import new_id
 from penstock.wire.keys import Keys
 from penstock.wire.records import AgentState, Message, MessageDeletion, Record, Task, TaskStatus
-from penstock.wire.scripts import Scripts
+
+if TYPE_CHECKING:  # a reader that keeps no answers needs no client of a queue server
+    from penstock.wire.scripts import Scripts
 
 CACHING_TTL_S = 2 * 24 * 3600
 """How long workers go on forgetting after the last reader asked. Above any answer's time to live."""

@@ -7,20 +7,19 @@ what upkeep removed, and what was written without a queue.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
+from penstock.query.cache_settings import CacheSettings
 from penstock.query.cached_rows import BadAnswer, packed, unpacked
 from penstock.wire.caching import AnswerCache, Looked, Subject
 from penstock.wire.errors import PenstockError
 from penstock.wire.keys import Keys
 from penstock.wire.logs import logger
 from penstock.wire.scripts import Scripts
-from penstock.wire.settings import InvalidSetting, from_mapping
+from penstock.wire.settings import from_mapping
 
 _PATIENCE_S = 0.5
 """Longest wait for the server of the cache. The store is asked then."""
@@ -34,43 +33,10 @@ _TELL_S = 1.0
 _LOOK_AGAIN_S = (0.005, 0.05)
 """While another asks the store: the first pause, and the longest."""
 
-_LONGEST_TTL_S = 24 * 3600
-
 MAX_ANSWER_BYTES = 256 * 1024
 """A larger one is not kept: the queue server's memory is for the queue."""
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheSettings:
-    """How long answers are good, in seconds. Every field is an environment variable `PENSTOCK_<NAME>`; 0: not kept."""
-
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    """The queue server: its workers forget what they change. `REDIS_URL` is read too."""
-
-    namespace: str = "penstock"
-    """As the workers'."""
-
-    cache: bool = False
-    """Whether `Reader.from_env` keeps answers."""
-
-    cache_task_s: int = 300
-    cache_tasks_s: int = 60
-    """Lists and counts of tasks."""
-    cache_agent_state_s: int = 300
-    cache_agent_states_s: int = 60
-    cache_session_s: int = 300
-    cache_sessions_s: int = 60
-
-    def __post_init__(self) -> None:
-        for kind in ("task", "tasks", "agent_state", "agent_states", "session", "sessions"):
-            if not 0 <= self.ttl_s(kind) <= _LONGEST_TTL_S:
-                raise InvalidSetting(f"cache_{kind}_s is {self.ttl_s(kind)}; 0 to {_LONGEST_TTL_S:,} are accepted")
-
-    def ttl_s(self, kind: str) -> int:
-        """How long answers of *kind* are good."""
-        return int(getattr(self, f"cache_{kind}_s"))
 
 
 class Cache:
@@ -178,8 +144,3 @@ class Cache:
             self._told_at = None
             logger("penstock.query").warning("cache away", reason=str(exc) or type(exc).__name__, rest_s=_REST_S)
             return None
-
-
-def digest(*parts: object) -> str:
-    """A question in few bytes. Its parts have a `repr` that tells all of them."""
-    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

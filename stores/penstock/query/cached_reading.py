@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from penstock.query.cache import Cache, digest
 from penstock.stores.contract import SqlReading
 from penstock.stores.queries import AgentStateQuery, SessionQuery, TaskQuery
 from penstock.stores.rows import Session, StoredAgentState, StoredTask
 from penstock.wire.caching import Subject
+
+if TYPE_CHECKING:
+    from penstock.query.cache import Cache
+
+
+def digest(*parts: object) -> str:
+    """A question in few bytes. Its parts have a `repr` that tells all of them."""
+    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 class CachedReading:
