@@ -7,7 +7,7 @@ from pathlib import Path
 import lancedb
 import orjson
 
-from penstock.testing.conformance.vectors import Row
+from penstock.testing.conformance.vector_records import Row
 
 
 def read_table(folder: Path, collection: str) -> dict[str, Row]:
@@ -20,4 +20,5 @@ def read_table(folder: Path, collection: str) -> dict[str, Row]:
     return {
         row["id"]: Row(row["vector"], row["text"], orjson.loads(row["metadata"] or b"{}"), row["version"])
         for row in rows
+        if not row.get("deleted")
     }

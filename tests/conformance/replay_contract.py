@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock import dlq
-from penstock.stores.contract import VectorStore
+from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.records import Backend, log, message
 from penstock.testing.conformance.state_records import (
     agent_state,
@@ -19,7 +19,8 @@ from penstock.testing.conformance.state_records import (
     task,
     task_status,
 )
-from penstock.testing.conformance.vectors import VectorStoreConformance, embedding
+from penstock.testing.conformance.vector_records import embedding
+from penstock.testing.conformance.vectors import VectorStoreConformance
 from penstock.wire.ids import format_id
 from penstock.wire.queue import Queue
 from penstock.wire.records import Record

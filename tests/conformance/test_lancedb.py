@@ -11,13 +11,13 @@ import lancedb
 import pyarrow as pa
 import pytest
 
-from penstock.stores.contract import VectorStore
 from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable
 from penstock.stores.lancedb import LanceStore, open_vector
 from penstock.stores.lancedb.columns import SCHEMA_VERSION, schema
 from penstock.stores.lancedb.compaction import SMALL_FRAGMENTS
 from penstock.stores.lancedb.store import COMMITS_PER_LOOK
-from penstock.testing.conformance.vectors import Row, embedding, floats
+from penstock.stores.vector_contract import VectorStore
+from penstock.testing.conformance.vector_records import Row, embedding, floats
 from tests.conformance.lance_reader import read_table
 from tests.conformance.replay_contract import VectorReplayConformance
 
@@ -112,13 +112,11 @@ async def test_a_table_of_a_newer_penstock_is_refused(store: LanceStore) -> None
         await store.write([embedding("a")])
 
 
-async def test_a_table_removed_underneath_fails_once_and_is_made_anew(store: LanceStore) -> None:
+async def test_a_table_removed_underneath_is_made_anew(store: LanceStore) -> None:
     await store.write([embedding("a")])
     shutil.rmtree(store.folder / "docs.lance")
 
-    with pytest.raises(StoreUnavailable, match="docs"):
-        await store.write([embedding("b")])
-    await store.write([embedding("b")])
+    assert await store.write([embedding("b")]) == 1
     assert sorted(read_table(store.folder, "docs")) == ["b"]
 
 
@@ -148,8 +146,8 @@ async def test_a_table_of_many_small_commits_is_compacted_while_it_is_written(st
 async def test_a_collection_of_few_fragments_is_left_alone(store: LanceStore) -> None:
     await store.write([embedding("a")])
 
-    assert await store.optimize_if_needed("docs") is False
-    assert await store.optimize_if_needed("nowhere") is False
+    assert await store.is_due("docs") is False
+    assert await store.tend("docs", 9) == {}
 
 
 async def test_upkeep_compacts_what_another_process_wrote(store: LanceStore) -> None:
@@ -158,6 +156,8 @@ async def test_upkeep_compacts_what_another_process_wrote(store: LanceStore) -> 
         await writer.write([embedding(f"{n}")])
         await writer.close()
 
-    assert await store.optimize_if_needed("docs") is True
-    assert await store.optimize_if_needed("docs") is False
+    assert await store.is_due("docs") is True
+    assert await store.tend("docs", 9) == {"fragments": SMALL_FRAGMENTS - 1}
+    assert await store.is_due("docs") is False
+    assert await store.tend("docs", 9) == {}
     assert len(read_table(store.folder, "docs")) == SMALL_FRAGMENTS

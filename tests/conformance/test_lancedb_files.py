@@ -18,7 +18,7 @@ from penstock.stores.lancedb import LanceStore, columns, durability
 from penstock.stores.lancedb import store as store_module
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.repair import MAX_TORN, is_whole, newest_manifest
-from penstock.testing.conformance.vectors import embedding
+from penstock.testing.conformance.vector_records import embedding
 from tests.conformance.lance_reader import read_table
 
 WRITES = 25
@@ -95,6 +95,7 @@ async def test_a_cancelled_write_keeps_its_lock_until_its_commit_has_ended(store
 async def test_a_write_that_fails_after_its_caller_was_cancelled_is_logged(store: LanceStore) -> None:
     await store.write([embedding("a")])
     (store.folder / "docs.lance").rename(store.folder / "gone")
+    (store.folder / "docs.lance").touch()
 
     write = asyncio.create_task(store.write([embedding("b")]))
     while not store._running:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from penstock.stores.contract import VectorStore
 from penstock.stores.memory.vectors import MemoryVectors, open_vector
-from penstock.testing.conformance.vectors import Row
+from penstock.stores.vector_contract import VectorStore
+from penstock.testing.conformance.vector_records import Row
+from penstock.wire.records import Embedding
 from penstock.wire.text import load_object
 from tests.conformance.replay_contract import VectorReplayConformance
 
@@ -26,5 +27,6 @@ class TestMemoryVectors(VectorReplayConformance):
         assert isinstance(store, MemoryVectors)
         return {
             key: Row(list(array("f", each.vector)), each.text, load_object(each.metadata), each.created_at_us)
-            for key, each in store._collections.get(collection, {}).items()
+            for key, each in store._rows(collection).items()
+            if isinstance(each, Embedding)
         }

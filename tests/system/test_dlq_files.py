@@ -248,6 +248,7 @@ def _call(producer: Producer, record: Record) -> Receipt:
         "AgentState": lambda: producer.agent_state(agent_id="a"),
         "Context": lambda: producer.context(context_id="c", data={}),
         "KeyValue": lambda: producer.key_value(key="k", value=1, namespace="n"),
+        "EmbeddingDeletion": lambda: producer.delete_embedding(collection="c", id="k"),
         "MessageDeletion": lambda: producer.delete_session("s"),
     }
     return calls[kind]()

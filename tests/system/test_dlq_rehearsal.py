@@ -14,7 +14,7 @@ from penstock.stores.lancedb import open_vector
 from penstock.stores.sqlite import open_sql
 from penstock.testing.conformance.records import log, message
 from penstock.testing.conformance.state_records import task
-from penstock.testing.conformance.vectors import embedding
+from penstock.testing.conformance.vector_records import embedding
 from penstock.wire.frames import encode, frame_of
 from penstock.wire.ids import format_id
 from penstock.wire.keys import Partition

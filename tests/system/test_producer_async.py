@@ -23,7 +23,7 @@ from penstock.producer.errors import ProducerClosed
 from penstock.wire.errors import ConfigMismatch
 from penstock.wire.keys import Partition, partition_of
 from penstock.wire.queue import Queue
-from penstock.wire.records import Embedding, LogEvent, StreamChunk
+from penstock.wire.records import Embedding, EmbeddingDeletion, LogEvent, StreamChunk
 from tests.system.producer_support import BAD, contents, held, working
 
 SOON = 20.0
@@ -40,6 +40,7 @@ async def test_records_of_every_kind_reach_their_lanes(queue: Queue, redis_url: 
         producer.log(level="info", event="e", agent_id="a")
         producer.log(level="info", event="e")
         producer.embedding(collection="c", id="k", vector=[1.0, 2.0], metadata={"b": 2})
+        producer.delete_embedding(collection="c", id="k")
         own = producer._producer_id
 
     found = {where: await queue.read(where, 10) for where in queue.all_partitions()}
@@ -50,7 +51,13 @@ async def test_records_of_every_kind_reach_their_lanes(queue: Queue, redis_url: 
     }
     records = await held(queue)
     assert [type(one) for one in records].count(LogEvent) == 3
-    assert [one.vector for one in records if isinstance(one, Embedding)] == [b"\0\0\x80?\0\0\0@"]
+    vectors = [one for one in records if isinstance(one, Embedding | EmbeddingDeletion)]
+    assert [(type(one), one.collection, one.key) for one in vectors] == [
+        (Embedding, "c", "k"),
+        (EmbeddingDeletion, "c", "k"),
+    ]
+    assert isinstance(vectors[0], Embedding)
+    assert vectors[0].vector == b"\0\0\x80?\0\0\0@"
 
 
 async def test_changing_what_was_handed_over_changes_nothing(queue: Queue, redis_url: str, namespace: str) -> None:

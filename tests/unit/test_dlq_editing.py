@@ -46,6 +46,7 @@ SAMPLES: dict[str, Any] = {
     "key_value": STATES.key_value(key="k", value=None, namespace="n"),
     "deleted_key_value": STATES.deleted_key_value("k", "n"),
     "message_deletion": STATES.message_deletion("s", format_id(bytes(16))),
+    "embedding_deletion": building.embedding_deletion(CLOCK, collection="c", id="k"),
     "session_deletion": STATES.message_deletion("s"),
 }
 

@@ -22,6 +22,7 @@ from penstock.wire.records import (
     AgentState,
     Context,
     Embedding,
+    EmbeddingDeletion,
     KeyValue,
     LogEvent,
     Message,
@@ -155,6 +156,7 @@ def test_every_text_and_every_json_of_every_kind_is_known() -> None:
         "context": ((), ("data",)),
         "key_value": ((), ("value",)),
         "message_deletion": ((), ()),
+        "embedding_deletion": ((), ()),
     }
 
 
@@ -169,8 +171,10 @@ def test_a_deletion_is_neither_asked_about_nor_changed() -> None:
 
     gone = Task(new_id(), 1, STAMP, "t", deleted_at_us=1)
     deletion = MessageDeletion(new_id(), 1, "s")
+    vector = EmbeddingDeletion(new_id(), 1, "c", "k")
 
     assert chain(Refuses()).applied(gone) is gone
+    assert chain(Refuses()).applied(vector) is vector
     assert chain(Refuses()).applied(deletion) is deletion
     assert chain(Refuses()).applied(message(deleted_at_us=1)) is None, "a message that its author took back is one"
 

@@ -24,7 +24,7 @@ from penstock.wire import building
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import array_of, record_of, trimmed
 from penstock.wire.ids import RisingClock
-from penstock.wire.records import Embedding, LogEvent, Message, StreamChunk
+from penstock.wire.records import Embedding, EmbeddingDeletion, LogEvent, Message, StreamChunk
 from penstock.wire.text import MAX_INT, clean_text, dump_object, load_object
 
 CLOCK = RisingClock(lambda: 1_700_000_000_000_000)
@@ -62,6 +62,10 @@ def test_a_str_of_any_kind_is_taken_as_it_is() -> None:
 
 def log_event(**fields: Any) -> LogEvent:
     return building.log_event(CLOCK, **{"level": "info", "event": "e", **fields})
+
+
+def embedding_deletion(**fields: Any) -> EmbeddingDeletion:
+    return building.embedding_deletion(CLOCK, **{"collection": "c", "id": "k", **fields})
 
 
 def embedding(**fields: Any) -> Embedding:
@@ -147,6 +151,8 @@ REFUSED: dict[str, tuple[Callable[..., object], dict[str, Any], str, str]] = {
     "path as collection": (embedding, {"collection": "../etc"}, "collection", "1 to 63"),
     "line end in collection": (embedding, {"collection": "c\n"}, "collection", "1 to 63"),
     "number as key": (embedding, {"id": 5}, "id", "a str is needed, not int"),
+    "path as a deletion's collection": (embedding_deletion, {"collection": "../etc"}, "collection", "1 to 63"),
+    "empty key of a deletion": (embedding_deletion, {"id": ""}, "id", "at least 1 character"),
     "empty vector": (embedding, {"vector": []}, "vector", "1 to 16,384"),
     "empty bytes": (embedding, {"vector": b""}, "vector", "1 to 16,384"),
     "long vector": (embedding, {"vector": [0.0] * 16_385}, "vector", "1 to 16,384"),

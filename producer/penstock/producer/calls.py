@@ -110,6 +110,11 @@ class Calls(RecordCalls[R]):
         )
         return self._send(record, "embeddings", record.collection)
 
+    def delete_embedding(self, *, collection: str, id: str) -> R:  # noqa: A002 - the field's name
+        """Delete the vector with this *id* in the *collection*. One that is handed over later stands there again."""
+        record = building.embedding_deletion(self._clock, collection=collection, id=id)
+        return self._send(record, "embeddings", record.collection)
+
     def _open(
         self, session_id: str, role: str, metadata: Mapping[str, Any] | None, stream_id: Any, fields: dict[str, Any]
     ) -> tuple[StreamHead, R]:

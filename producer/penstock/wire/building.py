@@ -20,7 +20,7 @@ import orjson
 from penstock.wire.errors import FrameTooNew, InvalidRecord
 from penstock.wire.frames import array_of, record_of
 from penstock.wire.ids import RisingClock, given_us, new_id, parse_id
-from penstock.wire.records import KINDS, Embedding, LogEvent, Message, StreamChunk
+from penstock.wire.records import KINDS, Embedding, EmbeddingDeletion, LogEvent, Message, StreamChunk
 from penstock.wire.text import clean_id, clean_text, dump_object
 
 _MESSAGE, _LOG_EVENT = (kind.code for record in (Message, LogEvent) for kind in KINDS if kind.record is record)
@@ -276,6 +276,11 @@ def embedding(
         encoded,
         dirty or key is not id or body is not text,
     )
+
+
+def embedding_deletion(clock: RisingClock, *, collection: str, id: str) -> EmbeddingDeletion:  # noqa: A002 - as above
+    """The deletion of one vector. Raises `InvalidRecord`."""
+    return EmbeddingDeletion(new_id(), clock.now_us(), collection_name(collection), clean_id("id", id))
 
 
 def collection_name(value: object) -> str:

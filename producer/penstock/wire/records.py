@@ -104,6 +104,17 @@ class Embedding(NamedTuple):
     normalised: bool = False
 
 
+class EmbeddingDeletion(NamedTuple):
+    """One vector of a collection, gone. What is older does not bring it back; a later `Embedding` does."""
+
+    id: bytes
+    """The record's own id. The vector is identified by `collection` and `key`."""
+    created_at_us: int
+    """When it was deleted, and the version: vectors that were created after it are not concerned."""
+    collection: str
+    key: str
+
+
 class Task(NamedTuple):
     """All that is known of one task, replaced by a later save of the same `task_id`.
 
@@ -229,8 +240,21 @@ class MessageDeletion(NamedTuple):
 
 
 Record: TypeAlias = (
-    Message | StreamChunk | LogEvent | Embedding | Task | TaskStatus | AgentState | Context | KeyValue | MessageDeletion
+    Message
+    | StreamChunk
+    | LogEvent
+    | Embedding
+    | Task
+    | TaskStatus
+    | AgentState
+    | Context
+    | KeyValue
+    | MessageDeletion
+    | EmbeddingDeletion
 )
+
+VectorRecord: TypeAlias = Embedding | EmbeddingDeletion
+"""What the lane `embeddings` carries."""
 
 StateRecord: TypeAlias = Task | TaskStatus | AgentState | Context | KeyValue
 """What the lane `state` carries."""
@@ -258,6 +282,7 @@ KINDS = (
     Kind(8, "context", "state", Context),
     Kind(9, "key_value", "state", KeyValue),
     Kind(10, "message_deletion", "messages", MessageDeletion),
+    Kind(11, "embedding_deletion", "embeddings", EmbeddingDeletion),
 )
 
 LANES = tuple(dict.fromkeys(kind.lane for kind in KINDS))

@@ -19,7 +19,7 @@ from penstock.wire.errors import StrategyFailed
 from penstock.wire.fields import changed_wrongly, json_fields, text_fields
 from penstock.wire.ids import format_id
 from penstock.wire.logs import logger
-from penstock.wire.records import LogEvent, Message, MessageDeletion, Record, StreamChunk, kind_of
+from penstock.wire.records import EmbeddingDeletion, LogEvent, Message, MessageDeletion, Record, StreamChunk, kind_of
 from penstock.wire.settings import InvalidSetting
 
 _METHODS = ("should_store", "before_store", "after_store")
@@ -242,7 +242,7 @@ def _own(strategy: Any, method: str) -> Callable[[Record], Any] | None:
 
 def _is_deletion(record: Record) -> bool:
     """Whether *record* is a deletion or what remains of a deleted state, which must reach the store as it is."""
-    if isinstance(record, MessageDeletion):
+    if isinstance(record, MessageDeletion | EmbeddingDeletion):
         return True
     return hasattr(record, "stamp") and getattr(record, "deleted_at_us", None) is not None
 

@@ -14,11 +14,12 @@ from penstock.query.filters import LogFilters, MessageFilters, SearchFilters, Se
 from penstock.query.page import Course, InvalidQuery, Page, checked_limit, cursor, every_item, page_of, position
 from penstock.query.search_text import parse
 from penstock.query.state_reader import StateReader
-from penstock.stores.contract import SqlReading, VectorReading
+from penstock.stores.contract import SqlReading
 from penstock.stores.queries import FoundQuery, LogQuery, MessageQuery, Position, SessionQuery
 from penstock.stores.registry import sql_store, vector_store
 from penstock.stores.rows import FoundMessage, Hit, Session, StoredLog, StoredMessage
 from penstock.stores.search import snippet
+from penstock.stores.vector_contract import VectorReading
 from penstock.wire.building import collection_name, vector_bytes
 from penstock.wire.ids import parse_id, to_us, wall_clock_us
 from penstock.wire.settings import from_mapping

@@ -1,4 +1,4 @@
-"""What a store is: few methods, the same for every backend.
+"""What a store is: few methods, the same for every backend. Vector stores have more (`vector_contract`).
 
 `tests/conformance` holds one class per contract that every backend passes unchanged.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from penstock.stores.health import Health, Totals
 from penstock.stores.queries import (
@@ -23,7 +23,6 @@ from penstock.stores.queries import (
 )
 from penstock.stores.rows import (
     AgentStatistics,
-    Hit,
     Session,
     StoredAgentState,
     StoredContext,
@@ -85,8 +84,8 @@ class Store(Protocol):
 
         Records that are there already are skipped without error, so the call may be repeated:
         a message with version 0, a chunk and a log event is kept as it was first written; a message with a higher
-        version than the stored one replaces it; an embedding replaces one that was created earlier; state is
-        replaced by a higher stamp (`states`). Counters of a session move only for messages that were new.
+        version than the stored one replaces it; an embedding or its deletion replaces what was created earlier; state
+        is replaced by a higher stamp (`states`). Counters of a session move only for messages that were new.
 
         What was deleted does not come back with a record from before its deletion: messages by their time, state by
         its stamp. A message that is marked as deleted stays so, whatever replaces it.
@@ -231,30 +230,6 @@ class SqlReading(Protocol):
         ...
 
 
-class VectorReading(Protocol):
-    """What a vector backend answers."""
-
-    async def search(
-        self, collection: str, vector: bytes, top_k: int, where: Mapping[str, Any] | None = None
-    ) -> Sequence[Hit]:
-        """The *top_k* vectors nearest to *vector* (float32 bytes) by cosine, best first, that match the
-        filter *where*. A collection that does not exist holds nothing.
-
-        Raises:
-            FilterError: *where* is malformed or names an unknown operator.
-            DimensionMismatch: *vector* has another length than the collection's.
-        """
-        ...
-
-    async def count_vectors(self, collection: str) -> int:
-        """How many vectors the collection holds; 0 when it does not exist."""
-        ...
-
-    async def collections(self) -> Sequence[str]:
-        """The names of all collections, sorted."""
-        ...
-
-
 class SqlInspection(Protocol):
     """What can be seen of a SQL backend beside its records."""
 
@@ -297,10 +272,6 @@ class SqlStore(Store, SqlReading, SqlInspection, SqlUpkeep, Protocol):
         It costs the backend room for what is replaced meanwhile, and a connection. Raises as a question does.
         """
         ...
-
-
-class VectorStore(Store, VectorReading, Protocol):
-    """A vector backend: embeddings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ import importlib
 from typing import cast
 from urllib.parse import urlsplit
 
-from penstock.stores.contract import SqlStore, VectorStore
+from penstock.stores.contract import SqlStore
 from penstock.stores.errors import MissingExtra, UnknownBackend
+from penstock.stores.vector_contract import VectorStore
 
 _SQL = {
     "sqlite": ("penstock.stores.sqlite", "sqlite"),

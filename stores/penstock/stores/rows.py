@@ -93,9 +93,21 @@ class Hit:
 
     id: str
     score: float
-    """Cosine similarity, -1 to 1; higher is nearer."""
+    """Higher is nearer: cosine similarity (-1 to 1), the dot product, or minus the Euclidean distance."""
     text: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVector:
+    """One vector as it is stored."""
+
+    id: str
+    vector: bytes
+    """Little-endian float32."""
+    text: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from penstock.wire.records import (
     AgentState,
     Context,
     Embedding,
+    EmbeddingDeletion,
     KeyValue,
     LogEvent,
     Message,
@@ -165,6 +166,7 @@ FRAMES: Mapping[str, Sequence[Record]] = {
     "context": [CONTEXT, FULL_CONTEXT],
     "key_value": [KEY_VALUE, FULL_KEY_VALUE],
     "message_deletion": [MessageDeletion(_id(30), _AT_US, "session-1"), FULL_MESSAGE_DELETION],
+    "embedding_deletion": [EmbeddingDeletion(_id(32), _AT_US, "documents", "doc-1")],
     "mixed_many": [PLAIN_MESSAGE, FIRST_CHUNK, PLAIN_LOG, PLAIN_EMBEDDING] * 5,
 }
 """What each committed file holds. `mixed_many` has more than 15 records, so its array has the long header."""

@@ -19,7 +19,8 @@ from penstock.cli.processes import WorkerProcess, ended_after_us, ending_cleanly
 from penstock.embedded import EmbeddedQueue
 
 if TYPE_CHECKING:
-    from penstock.stores.contract import SqlStore, VectorStore
+    from penstock.stores.contract import SqlStore
+    from penstock.stores.vector_contract import VectorStore
 
 DEFAULT_PORT = 7379
 """Not Redis's own 6379, which may be taken; fixed, so that producers keep their setting."""

@@ -13,6 +13,7 @@ from penstock.wire.records import (
     AgentState,
     Context,
     Embedding,
+    EmbeddingDeletion,
     KeyValue,
     LogEvent,
     Message,
@@ -49,6 +50,10 @@ def _of_session(record: Any) -> str:
     return str(record.session_id)
 
 
+def _of_collection(record: Any) -> str:
+    return str(record.collection)
+
+
 def _of_task(record: Any) -> str:
     return f"task:{record.task_id}"
 
@@ -58,7 +63,8 @@ _KEYS: Mapping[type[Record], Callable[[Any], str]] = {
     StreamChunk: _of_session,
     MessageDeletion: _of_session,
     LogEvent: lambda record: record.task_id or record.agent_id or "",
-    Embedding: lambda record: str(record.collection),
+    Embedding: _of_collection,
+    EmbeddingDeletion: _of_collection,
     Task: _of_task,
     TaskStatus: _of_task,
     AgentState: lambda record: f"agent:{record.agent_id}",

@@ -19,6 +19,7 @@ from penstock.wire.records import (
     AgentState,
     Context,
     Embedding,
+    EmbeddingDeletion,
     KeyValue,
     LogEvent,
     Message,
@@ -43,9 +44,10 @@ ANCHORS: Mapping[type[Record], tuple[str, ...]] = {
     Context: (*_STATE, "context_id"),
     KeyValue: (*_STATE, "namespace", "key"),
     MessageDeletion: ("id", "session_id", "message_id"),
+    EmbeddingDeletion: ("id", "created_at", "collection", "key"),
 }
-"""What a record is identified, ordered and told from a newer one by, as `showing` names it. The time of an embedding is
-its version."""
+"""What a record is identified, ordered and told from a newer one by, as `showing` names it. The time of an embedding
+and of its deletion is their version."""
 
 _MADE = {"stamp", "status_stamp", "first_at", "version", "normalised"}
 """What no caller gives. The other kinds than messages and log events have an id of their own making too."""
@@ -118,6 +120,11 @@ def _deletion(*, created_at: Any, **given: Any) -> MessageDeletion:
     return _STATES.message_deletion(**given)._replace(created_at_us=given_us(created_at, "created_at"))
 
 
+def _embedding_deletion(*, created_at: Any, key: str, **given: Any) -> EmbeddingDeletion:
+    deletion = building.embedding_deletion(_CLOCK, id=key, **given)
+    return deletion._replace(created_at_us=given_us(created_at, "created_at"))
+
+
 _BUILD: Mapping[type[Record], Callable[..., Record]] = {
     Message: partial(building.message, _CLOCK),
     LogEvent: partial(building.log_event, _CLOCK),
@@ -128,4 +135,5 @@ _BUILD: Mapping[type[Record], Callable[..., Record]] = {
     Context: partial(_STATES.context, data=None),
     KeyValue: partial(_STATES.key_value, value=None),
     MessageDeletion: _deletion,
+    EmbeddingDeletion: _embedding_deletion,
 }

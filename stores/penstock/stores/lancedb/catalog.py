@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import lancedb
 
 from penstock.stores.errors import StoreError, StoreUnavailable
-from penstock.stores.lancedb.columns import table_dimension
+from penstock.stores.lancedb.columns import DELETED, is_marked, table_dimension
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.repair import is_whole, newest_manifest, step_back, table_folder
 from penstock.stores.lancedb.translate import translated
@@ -27,6 +27,10 @@ class Collection(NamedTuple):
     table: Any
     """The driver's handle, at the latest version."""
     dimension: int
+    marked: bool
+    """It tells tombstones from vectors."""
+    folder: int
+    """The inode of its folder: another one has its name once it was dropped and made anew."""
 
 
 class Catalog:
@@ -42,10 +46,7 @@ class Catalog:
     def close(self) -> None:
         """Let go of every handle. Opening afterwards raises `StoreUnavailable`."""
         self._closed = True
-        self._open.clear()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._forget_all()
 
     def names(self) -> list[str]:
         """Every collection with at least one version, sorted."""
@@ -58,9 +59,12 @@ class Catalog:
         """
         with self.translated(name):
             known = self._open.get(name)
+            if known is not None and known.folder != self._inode(name):
+                self._forget_all()
+                known = None
             if known is not None:
                 await known.table.checkout_latest()
-                return known
+                return known if known.marked else self._keep(name, known.table, await known.table.schema())
             if not self.folder.exists():  # the driver would create it, and a reader must not
                 return None
             connection = await self._connect()
@@ -75,9 +79,31 @@ class Catalog:
             connection = await self._connect()
             return self._keep(name, await connection.create_table(name, batch), batch.schema)
 
+    async def mark(self, known: Collection) -> Collection:
+        """*known* once it tells tombstones from vectors. Only the holder of the table's lock may call it."""
+        with self.translated(known.name):
+            await known.table.add_columns({DELETED: "false"})
+            return self._keep(known.name, known.table, await known.table.schema())
+
     def _keep(self, name: str, table: Any, schema: Any) -> Collection:
-        self._open[name] = collection = Collection(name, table, table_dimension(name, schema))
+        dimension = table_dimension(name, schema)
+        self._open[name] = collection = Collection(name, table, dimension, is_marked(schema), self._inode(name))
         return collection
+
+    def _inode(self, name: str) -> int:
+        """0 when there is no such folder, which none has."""
+        try:
+            return table_folder(self.folder, name).stat().st_ino
+        except FileNotFoundError:
+            return 0
+
+    def _forget_all(self) -> None:
+        """Open everything afresh: what the driver remembers of a table goes by its path and its versions' numbers, and
+        these begin again in a table that was dropped and made anew."""
+        self._open.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     async def _connect(self) -> Any:
         if self._closed:

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from penstock.stores.embeddings import FLOAT_BYTES
 from penstock.stores.errors import StoreRejected
-from penstock.stores.rows import Hit
-from penstock.wire.records import Embedding
-from penstock.wire.text import load_object
+from penstock.wire.records import Embedding, EmbeddingDeletion, VectorRecord
 
 SCHEMA_VERSION = 1
 """Kept in the table's metadata. A higher one was written by a newer Penstock."""
 
-HIT_COLUMNS = ["id", "text", "metadata", "_distance"]
+DELETED = "deleted"
+"""Tells tombstones from vectors. A table gets this column with its first deletion: most have neither."""
 
 _VERSION_KEY = b"penstock_schema"
 _PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 
-def schema(dimension: int) -> pa.Schema:
-    """The columns, always sent in full and in this order: partial rows have corrupted Lance indexes (lance#5321)."""
-    return pa.schema(
-        [
-            # A second line of defence: two writers that slip past the lock conflict instead of duplicating.
-            pa.field("id", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
-            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
-            pa.field("text", pa.string()),
-            pa.field("metadata", pa.json_()),
-            pa.field("version", pa.int64(), nullable=False),
-            pa.field("record_id", pa.binary(16), nullable=False),
-            pa.field("normalised", pa.bool_(), nullable=False),
-        ],
-        metadata={_VERSION_KEY: str(SCHEMA_VERSION)},
-    )
+def schema(dimension: int, *, marked: bool = False) -> pa.Schema:
+    """The columns, always sent in full and in this order: partial rows have corrupted Lance indexes (lance#5321).
+
+    *marked* tables tell tombstones from vectors.
+    """
+    fields = [
+        # A second line of defence: two writers that slip past the lock conflict instead of duplicating.
+        pa.field("id", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
+        pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
+        pa.field("text", pa.string()),
+        pa.field("metadata", pa.json_()),
+        pa.field("version", pa.int64(), nullable=False),
+        pa.field("record_id", pa.binary(16), nullable=False),
+        pa.field("normalised", pa.bool_(), nullable=False),
+    ]
+    if marked:
+        fields.append(pa.field(DELETED, pa.bool_(), nullable=False))
+    return pa.schema(fields, metadata={_VERSION_KEY: str(SCHEMA_VERSION)})
 
 
 def table_dimension(collection: str, found: pa.Schema) -> int:
@@ -56,27 +58,50 @@ def table_dimension(collection: str, found: pa.Schema) -> int:
     return int(found.field("vector").type.list_size)
 
 
-def to_batch(embeddings: Sequence[Embedding], dimension: int) -> pa.RecordBatch:
-    """*embeddings*, all of this *dimension*, as one batch; the vectors are copied once.
+def is_marked(found: pa.Schema) -> bool:
+    """Whether a table tells tombstones from vectors."""
+    return DELETED in found.names
+
+
+def to_batch(records: Sequence[VectorRecord], dimension: int, *, marked: bool = False) -> pa.RecordBatch:
+    """*records*, all of this *dimension*, as one batch for a table that is *marked*; the vectors are copied once.
+
+    Where there are deletions among them it must be.
 
     Raises:
         StoreRejected: Some vector is not finite; Lance 13 would store it in a new table.
     """
+    embeddings: Sequence[Any] = records
+    deleted = None
+    if marked:
+        embeddings, deleted = _rows(records, dimension)
     flat = np.frombuffer(b"".join([each.vector for each in embeddings]), "<f4").astype(np.float32, copy=False)
     if not np.isfinite(flat).all():
         raise StoreRejected("embedding: every number of a vector must be finite")
-    return pa.record_batch(
-        [
-            pa.array([each.key for each in embeddings], pa.string()),
-            pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension),
-            pa.array([each.text for each in embeddings], pa.string()),
-            pa.ExtensionArray.from_storage(pa.json_(), pa.array([each.metadata for each in embeddings], pa.string())),
-            pa.array([each.created_at_us for each in embeddings], pa.int64()),
-            pa.array([each.id for each in embeddings], pa.binary(16)),
-            pa.array([each.normalised for each in embeddings], pa.bool_()),
-        ],
-        schema=schema(dimension),
-    )
+    columns = [
+        pa.array([each.key for each in embeddings], pa.string()),
+        pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension),
+        pa.array([each.text for each in embeddings], pa.string()),
+        pa.ExtensionArray.from_storage(pa.json_(), pa.array([each.metadata for each in embeddings], pa.string())),
+        pa.array([each.created_at_us for each in embeddings], pa.int64()),
+        pa.array([each.id for each in embeddings], pa.binary(16)),
+        pa.array([each.normalised for each in embeddings], pa.bool_()),
+    ]
+    if deleted is not None:
+        columns.append(pa.array(deleted, pa.bool_()))
+    return pa.record_batch(columns, schema=schema(dimension, marked=marked))
+
+
+def _rows(records: Sequence[VectorRecord], dimension: int) -> tuple[list[Embedding], list[bool]]:
+    """*records* as rows, and which of them are tombstones: these have a vector of zeros, which is near nothing."""
+    zeros = bytes(FLOAT_BYTES * dimension)
+    rows = [
+        each
+        if isinstance(each, Embedding)
+        else Embedding(each.id, each.created_at_us, each.collection, each.key, zeros)
+        for each in records
+    ]
+    return rows, [isinstance(each, EmbeddingDeletion) for each in records]
 
 
 def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -104,18 +129,3 @@ class _Checked(pa.ExtensionType):  # type: ignore[misc] # pyarrow tells no types
     @classmethod
     def __arrow_ext_deserialize__(cls, storage: Any, _: bytes) -> _Checked:
         return cls(storage.list_size)
-
-
-def query_vector(vector: bytes) -> pa.Array:
-    """float32 bytes as the driver takes a query, without a list."""
-    return pa.array(np.frombuffer(vector, "<f4").astype(np.float32, copy=False))
-
-
-def to_hits(found: pa.Table) -> list[Hit]:
-    """Rows of `HIT_COLUMNS` as hits, in their order."""
-    rows = zip(*(found.column(name).to_pylist() for name in HIT_COLUMNS), strict=True)
-    return [
-        Hit(id=key, score=1.0 - distance, text=text, metadata=load_object(metadata))
-        for key, text, metadata, distance in rows
-        if distance is not None and math.isfinite(distance)
-    ]

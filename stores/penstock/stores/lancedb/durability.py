@@ -54,6 +54,11 @@ def sync_files(table: Path) -> None:
     _fsync(table.parent)
 
 
+def sync_folder(folder: Path) -> None:
+    """Return when the names in *folder* are on disk. Raises as `sync_table` does."""
+    _fsync(folder)
+
+
 def _fsync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -8,24 +8,27 @@ from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from penstock.stores.contract import Capabilities, Fence, Partial, Trial
-from penstock.stores.embeddings import by_collection, check_dimension, dimension_of, try_out
+from penstock.stores.contract import Fence, Partial, Trial
+from penstock.stores.embeddings import by_collection, check_query, dimension_after, stored_vector, try_out
 from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected
 from penstock.stores.filters import parse
-from penstock.stores.lancedb import columns
+from penstock.stores.lancedb import columns, reading, upkeep
 from penstock.stores.lancedb.catalog import Catalog, Collection
 from penstock.stores.lancedb.compaction import compact, is_due
 from penstock.stores.lancedb.durability import sync_table
-from penstock.stores.lancedb.filtering import quoted, to_lance
+from penstock.stores.lancedb.filtering import to_lance
 from penstock.stores.lancedb.locks import lock_tables
+from penstock.stores.lancedb.removal import remove_leftovers, remove_table
 from penstock.stores.lancedb.repair import table_folder
 from penstock.stores.lancedb.translate import translated
-from penstock.stores.rows import Hit
+from penstock.stores.metrics import METRICS, Metric, chosen_metric, own_metric, url_options
+from penstock.stores.rows import Hit, StoredVector
+from penstock.stores.vector_contract import Shape, VectorCapabilities
 from penstock.wire.logs import logger
-from penstock.wire.records import Embedding, Record
+from penstock.wire.records import Embedding, EmbeddingDeletion, Record, VectorRecord
 
 LOCK_TIMEOUT_S = 30.0
 """How long a write waits for another writer of the table; a compaction of a million rows takes seconds."""
@@ -37,12 +40,17 @@ COMMITS_PER_LOOK = 16
 
 _LOGGER = "penstock.stores.lancedb"
 
+T = TypeVar("T")
+"""What a piece of work comes to."""
+
 
 def open_vector(url: str) -> LanceStore:
     """The store of `lancedb:///relative/folder` or `lancedb:////absolute/folder`; nothing is opened yet.
 
+    `?metric=` is what it searches by, and what an index is built for.
+
     Raises:
-        BadStoreURL: No folder, a host, or an object store.
+        BadStoreURL: No folder, a host, an object store, or an unknown option.
     """
     parts = urlsplit(url)
     folder = unquote(parts.path[1:])
@@ -50,7 +58,7 @@ def open_vector(url: str) -> LanceStore:
         raise BadStoreURL(f"{parts.scheme}:// is not supported yet; use a local folder: lancedb:///folder")
     if parts.netloc or not folder:
         raise BadStoreURL(f"{url!r} names no folder; use lancedb:///relative/folder or lancedb:////absolute/folder")
-    return LanceStore(Path(folder))
+    return LanceStore(Path(folder), metric=own_metric(url_options(url, "metric")))
 
 
 class LanceStore:
@@ -61,19 +69,21 @@ class LanceStore:
     may be written, and writing the batch again is harmless.
     """
 
-    capabilities = Capabilities(shared=True, fenced=False)
+    capabilities = VectorCapabilities(shared=True, fenced=False, metrics=METRICS)
 
-    def __init__(self, folder: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+    def __init__(self, folder: Path, *, metric: Metric = "cosine", lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self.folder = folder
+        self._metric = metric
         self._lock_timeout_s = lock_timeout_s
         self._catalog = Catalog(folder, lock_timeout_s)
-        self._running: set[asyncio.Task[int]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
         self._commits: Counter[str] = Counter()
 
     async def setup(self, *, migrate: bool = True) -> None:  # noqa: ARG002 - a table has the columns of its vectors
         """See `Store.setup`. Creates the folder; a table is created by its first record."""
         with translated(f"folder {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(remove_leftovers, self.folder)
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:  # noqa: ARG002 - unfenced
         """See `Store.write`. The fence is not looked at: the lock and the version of each vector stand in for it.
@@ -92,7 +102,7 @@ class LanceStore:
         with translated(f"folder {self.folder} (was it set up?)"):
             return await lock_tables(self.folder, names, self._lock_timeout_s)
 
-    async def _finish(self, work: Coroutine[Any, Any, int], held: contextlib.ExitStack) -> int:
+    async def _finish(self, work: Coroutine[Any, Any, T], held: contextlib.ExitStack) -> T:
         """The result of *work*. It runs to its end and only then lets go of the locks, though the caller be cancelled.
 
         Without the shield a commit would go on in Lance's own threads after its lock is gone; without the lock two
@@ -108,17 +118,19 @@ class LanceStore:
             task.add_done_callback(_log_failure)
             raise
 
-    async def _write(self, parts: Mapping[str, Sequence[Embedding]]) -> int:
+    async def _write(self, parts: Mapping[str, Sequence[VectorRecord]]) -> int:
         found = {name: await self._catalog.find(name, locked=True) for name in parts}
         # In a thread: 5,000 vectors of 1,536 numbers are 30 MB to copy.
         batches = {name: await asyncio.to_thread(_batch, name, parts[name], known) for name, known in found.items()}
-        return sum([await self._write_part(name, found[name], batch) for name, batch in batches.items()])
+        return sum([await self._write_part(name, found[name], batch) for name, batch in batches.items() if batch])
 
     async def _write_part(self, name: str, known: Collection | None, batch: Any) -> int:
         with self._catalog.translated(name):
             if known is None:
                 known, changed = await self._catalog.create(name, batch), int(batch.num_rows)
             else:
+                if columns.is_marked(batch.schema) and not known.marked:
+                    known = await self._catalog.mark(known)
                 changed = await _merge(known.table, columns.checked(batch))
             # Before the write returns: power lost after it must not undo what the queue is about to trim.
             await self._sync(name)
@@ -146,22 +158,6 @@ class LanceStore:
             await self._sync(collection.name)
         return True
 
-    async def optimize_if_needed(self, collection: str) -> bool:
-        """Join the collection's small fragments when there are many; True when that was done.
-
-        Writers wait meanwhile, readers go on. `write` does the same now and then, so this is for upkeep of
-        collections that were written by many short-lived processes.
-
-        Raises:
-            StoreUnavailable: The table is as it was, or compacted.
-        """
-        held = await self._lock({collection: None})
-        return bool(await self._finish(self._optimize(collection), held))
-
-    async def _optimize(self, name: str) -> int:
-        found = await self._catalog.find(name, locked=True)
-        return found is not None and await self._compact_if_due(found)
-
     async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
         """See `Store.rehearse`. Takes no lock: what is written meanwhile is seen or not."""
         keys: dict[str, set[str]] = {}
@@ -179,11 +175,8 @@ class LanceStore:
         return try_out(records, dimensions, versions, _check)
 
     async def _versions(self, known: Collection, keys: Iterable[str]) -> dict[str, int]:
-        """The versions of those of *keys* that are stored."""
         with self._catalog.translated(known.name):
-            query = known.table.query().where(f"id IN ({', '.join(map(quoted, keys))})")
-            rows = await query.select(["id", "version"]).to_arrow()
-        return dict(zip(rows.column("id").to_pylist(), rows.column("version").to_pylist(), strict=True))
+            return await reading.versions_of(known, keys)
 
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:  # noqa: ARG002 - there are none
         """See `Store.partials`."""
@@ -201,18 +194,30 @@ class LanceStore:
         self._catalog.close()
 
     async def search(
-        self, collection: str, vector: bytes, top_k: int, where: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        vector: bytes,
+        top_k: int,
+        where: Mapping[str, Any] | None = None,
+        metric: Metric | None = None,
     ) -> Sequence[Hit]:
-        """See `VectorReading.search`. Exact: no index is built, and the filter goes first."""
+        """See `VectorReading.search`. The filter goes first."""
         condition = to_lance(parse(where))
+        chosen = chosen_metric(metric, self._metric, METRICS)
         found = await self._catalog.find(collection)
         if found is None or top_k < 1:
             return []
-        check_dimension(collection, found.dimension, [vector])
+        check_query(collection, found.dimension, vector)
         with self._catalog.translated(collection):
-            query = found.table.query().nearest_to(columns.query_vector(vector)).distance_type("cosine").limit(top_k)
-            query = query.where(condition) if condition else query
-            return columns.to_hits(await query.select(columns.HIT_COLUMNS).to_arrow())
+            return await reading.nearest(found, vector, top_k, condition, metric=chosen, own=self._metric)
+
+    async def vectors(self, collection: str, keys: Sequence[str]) -> Sequence[StoredVector]:
+        """See `VectorReading.vectors`."""
+        found = await self._catalog.find(collection)
+        if found is None or not keys:
+            return []
+        with self._catalog.translated(collection):
+            return [stored_vector(each) for each in await reading.of_keys(found, keys)]
 
     async def count_vectors(self, collection: str) -> int:
         """See `VectorReading.count_vectors`."""
@@ -220,19 +225,75 @@ class LanceStore:
         if found is None:
             return 0
         with self._catalog.translated(collection):
-            return int(await found.table.count_rows())
+            return await reading.count(found)
+
+    async def walk_vectors(self, collection: str, after: str | None, limit: int) -> Sequence[VectorRecord]:
+        """See `VectorReading.walk_vectors`."""
+        found = await self._catalog.find(collection)
+        if found is None:
+            return []
+        with self._catalog.translated(collection):
+            return await reading.after_key(found, after, limit)
 
     async def collections(self) -> Sequence[str]:
         """See `VectorReading.collections`."""
         with translated(f"folder {self.folder}"):
             return await asyncio.to_thread(self._catalog.names)
 
+    async def shape(self, collection: str) -> Shape | None:
+        """See `VectorUpkeep.shape`."""
+        found = await self._catalog.find(collection)
+        if found is None:
+            return None
+        with self._catalog.translated(collection):
+            return await upkeep.shape(found, table_folder(self.folder, collection))
 
-def _batch(name: str, embeddings: Sequence[Embedding], known: Collection | None) -> Any:
-    dimension = known.dimension if known else dimension_of(embeddings[0].vector)
-    check_dimension(name, dimension, (each.vector for each in embeddings))
+    async def is_due(self, collection: str) -> bool:
+        """See `VectorUpkeep.is_due`."""
+        found = await self._catalog.find(collection)
+        if found is None:
+            return False
+        with self._catalog.translated(collection):
+            return await upkeep.is_due(found)
+
+    async def tend(self, collection: str, tombstones_before_us: int) -> Mapping[str, int]:
+        """See `VectorUpkeep.tend`. Writers wait meanwhile, readers go on.
+
+        Writes join fragments themselves now and then, so this is also for what many short-lived processes wrote.
+        """
+        if not await self._catalog.find(collection):
+            return {}
+        held = await self._lock({collection: None})
+        return await self._finish(self._tend(collection, tombstones_before_us), held)
+
+    async def _tend(self, name: str, tombstones_before_us: int) -> dict[str, int]:
+        found = await self._catalog.find(name, locked=True)
+        if found is None:
+            return {}
+        with self._catalog.translated(name):
+            done = await upkeep.tend(found, tombstones_before_us)
+            if done:
+                await self._sync(name)
+        return done
+
+    async def drop(self, collection: str) -> bool:
+        """See `VectorStore.drop`. Waits for a write under way."""
+        held = await self._lock({collection: None})
+        return await self._finish(self._drop(collection), held)
+
+    async def _drop(self, name: str) -> bool:
+        with self._catalog.translated(name):
+            return await asyncio.to_thread(remove_table, self.folder, name)
+
+
+def _batch(name: str, records: Sequence[VectorRecord], known: Collection | None) -> Any:
+    """What is written; None when there is nothing to delete from."""
+    dimension = dimension_after(name, known and known.dimension, records)
+    if dimension is None:
+        return None
+    marked = (known is not None and known.marked) or any(isinstance(each, EmbeddingDeletion) for each in records)
     with translated(f"collection {name}"):
-        return columns.to_batch(embeddings, dimension)
+        return columns.to_batch(records, dimension, marked=marked)
 
 
 def _check(embedding: Embedding, dimension: int) -> None:
@@ -247,7 +308,7 @@ async def _merge(table: Any, batch: Any) -> int:
     return int(done.num_inserted_rows + done.num_updated_rows)
 
 
-def _log_failure(task: asyncio.Task[int]) -> None:
+def _log_failure(task: asyncio.Task[Any]) -> None:
     """A write whose caller was cancelled failed; the caller's next write will tell."""
     if not task.cancelled() and (error := task.exception()) is not None:
         logger(_LOGGER).warning("cancelled_write_failed", reason=str(error))

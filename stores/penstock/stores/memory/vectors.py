@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-import array
-import heapq
-import math
-import sys
-from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
-from penstock.stores.contract import Capabilities, Fence, Partial, Trial
-from penstock.stores.embeddings import by_collection, check_dimension, dimension_of, try_out
-from penstock.stores.errors import StoreRejected
+from penstock.stores.contract import Fence, Partial, Trial
+from penstock.stores.embeddings import (
+    by_collection,
+    check_query,
+    dimension_after,
+    embeddings_of,
+    ranked,
+    refuse_infinite,
+    stored_vector,
+    try_out,
+)
 from penstock.stores.filters import parse
+from penstock.stores.metrics import METRICS, Metric, chosen_metric, own_metric, scorer, url_options
 from penstock.stores.predicate import predicate
-from penstock.stores.rows import Hit
-from penstock.wire.records import Embedding, Record
+from penstock.stores.rows import Hit, StoredVector
+from penstock.stores.vector_contract import Shape, VectorCapabilities
+from penstock.wire.records import Embedding, EmbeddingDeletion, Record, VectorRecord
 from penstock.wire.text import load_object
 
 
-def open_vector(url: str) -> MemoryVectors:  # noqa: ARG001 - every backend is opened by its URL
-    """An empty store. Two of them share nothing, whatever their URLs."""
-    return MemoryVectors()
+def open_vector(url: str) -> MemoryVectors:
+    """An empty store that searches by the `?metric=` of *url*. Two of them share nothing, whatever their URLs."""
+    return MemoryVectors(own_metric(url_options(url, "metric")))
+
+
+@dataclass(slots=True)
+class _Collection:
+    dimension: int
+    rows: dict[str, VectorRecord] = field(default_factory=dict)
+    """By key; a deletion is its own tombstone."""
+
+    def put(self, record: VectorRecord) -> bool:
+        there = self.rows.get(record.key)
+        if there is not None and there.created_at_us >= record.created_at_us:
+            return False
+        self.rows[record.key] = record
+        return True
+
+    def embeddings(self) -> Iterator[Embedding]:
+        return (each for each in self.rows.values() if isinstance(each, Embedding))
 
 
 class MemoryVectors:
@@ -31,10 +55,11 @@ class MemoryVectors:
     No call gives way to another one, so a write is atomic, and a cancelled one either ended or did not start.
     """
 
-    capabilities = Capabilities(shared=False, fenced=False)
+    capabilities = VectorCapabilities(shared=False, fenced=False, metrics=METRICS)
 
-    def __init__(self) -> None:
-        self._collections: dict[str, dict[str, Embedding]] = {}
+    def __init__(self, metric: Metric = "cosine") -> None:
+        self._metric = metric
+        self._collections: dict[str, _Collection] = {}
 
     async def setup(self, *, migrate: bool = True) -> None:
         """Nothing to create."""
@@ -42,20 +67,31 @@ class MemoryVectors:
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:  # noqa: ARG002 - unfenced
         """See `Store.write`. The fence is not looked at."""
         parts = by_collection(records)
-        for collection, embeddings in parts.items():
-            dimension = self._dimension(collection) or dimension_of(embeddings[0].vector)
-            check_dimension(collection, dimension, (each.vector for each in embeddings))
-            _check_finite(embeddings)
-        return sum(self._put(embedding) for embeddings in parts.values() for embedding in embeddings)
+        dimensions = {name: dimension_after(name, self._dimension(name), part) for name, part in parts.items()}
+        for part in parts.values():
+            refuse_infinite(embeddings_of(part))
+        return sum(self._put(name, dimensions[name], part) for name, part in parts.items())
+
+    def _put(self, name: str, dimension: int | None, part: Sequence[VectorRecord]) -> int:
+        if dimension is None:
+            return 0
+        collection = self._collections.setdefault(name, _Collection(dimension))
+        return sum([collection.put(record) for record in part])
+
+    def _dimension(self, name: str) -> int | None:
+        return self._collections[name].dimension if name in self._collections else None
 
     async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
         """See `Store.rehearse`."""
-        rows = [(name, each) for name, stored in self._collections.items() for each in stored.values()]
         return try_out(
             records,
-            {name: dimension_of(each.vector) for name, each in rows},
-            {(name, each.key): each.created_at_us for name, each in rows},
-            lambda embedding, _: _check_finite([embedding]),
+            {name: each.dimension for name, each in self._collections.items()},
+            {
+                (name, key): row.created_at_us
+                for name, collection in self._collections.items()
+                for key, row in collection.rows.items()
+            },
+            lambda embedding, _: refuse_infinite([embedding]),
         )
 
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:  # noqa: ARG002 - there are none
@@ -69,68 +105,74 @@ class MemoryVectors:
         """Nothing to let go of; the vectors stay as long as the store."""
 
     async def search(
-        self, collection: str, vector: bytes, top_k: int, where: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        vector: bytes,
+        top_k: int,
+        where: Mapping[str, Any] | None = None,
+        metric: Metric | None = None,
     ) -> Sequence[Hit]:
         """See `VectorReading.search`."""
         holds = predicate(parse(where))
-        if (dimension := self._dimension(collection)) is None:
+        chosen = chosen_metric(metric, self._metric, METRICS)
+        found = self._collections.get(collection)
+        if found is None or top_k < 1:
             return []
-        check_dimension(collection, dimension, [vector])
-        found = (each for each in self._collections[collection].values() if holds(load_object(each.metadata)))
-        return [_hit(score, each) for score, each in _nearest(vector, found, top_k)]
+        check_query(collection, found.dimension, vector)
+        score = scorer(chosen, vector)
+        near = [
+            Hit(id=each.key, score=value, text=each.text, metadata=metadata)
+            for each in found.embeddings()
+            if holds(metadata := load_object(each.metadata)) and (value := score(each.vector)) is not None
+        ]
+        return ranked(near, top_k)
+
+    async def vectors(self, collection: str, keys: Sequence[str]) -> Sequence[StoredVector]:
+        """See `VectorReading.vectors`."""
+        rows = self._rows(collection)
+        found = (rows.get(key) for key in dict.fromkeys(keys))
+        return [stored_vector(each) for each in found if isinstance(each, Embedding)]
 
     async def count_vectors(self, collection: str) -> int:
         """See `VectorReading.count_vectors`."""
-        return len(self._collections.get(collection, {}))
+        return len(embeddings_of(self._rows(collection).values()))
 
     async def collections(self) -> Sequence[str]:
         """See `VectorReading.collections`."""
         return sorted(self._collections)
 
-    def _dimension(self, collection: str) -> int | None:
-        for embedding in self._collections.get(collection, {}).values():
-            return dimension_of(embedding.vector)
-        return None
+    async def walk_vectors(self, collection: str, after: str | None, limit: int) -> Sequence[VectorRecord]:
+        """See `VectorReading.walk_vectors`."""
+        rows = self._rows(collection).values()
+        return sorted((each for each in rows if after is None or each.key > after), key=attrgetter("key"))[:limit]
 
-    def _put(self, embedding: Embedding) -> bool:
-        stored = self._collections.setdefault(embedding.collection, {})
-        there = stored.get(embedding.key)
-        if there is not None and there.created_at_us >= embedding.created_at_us:
-            return False
-        stored[embedding.key] = embedding
-        return True
+    async def drop(self, collection: str) -> bool:
+        """See `VectorStore.drop`."""
+        return self._collections.pop(collection, None) is not None
 
+    async def shape(self, collection: str) -> Shape | None:
+        """See `VectorUpkeep.shape`."""
+        if collection not in self._collections:
+            return None
+        vectors = await self.count_vectors(collection)
+        return Shape(vectors=vectors, tombstones=len(self._rows(collection)) - vectors)
 
-def _nearest(vector: bytes, found: Any, top_k: int) -> list[tuple[float, Embedding]]:
-    wanted = _unit(vector)
-    scored = ((_dot(wanted, _unit(each.vector)), each) for each in found)
-    # A vector without direction has no cosine: it is near nothing.
-    return heapq.nlargest(top_k, ((score, each) for score, each in scored if score is not None), key=itemgetter(0))
+    async def is_due(self, collection: str) -> bool:
+        """See `VectorUpkeep.is_due`. Whenever there are tombstones."""
+        return any(isinstance(each, EmbeddingDeletion) for each in self._rows(collection).values())
 
+    async def tend(self, collection: str, tombstones_before_us: int) -> Mapping[str, int]:
+        """See `VectorUpkeep.tend`."""
+        rows = self._rows(collection)
+        old = [
+            key
+            for key, each in rows.items()
+            if isinstance(each, EmbeddingDeletion) and each.created_at_us < tombstones_before_us
+        ]
+        for key in old:
+            del rows[key]
+        return {"tombstones": len(old)} if old else {}
 
-def _hit(score: float, embedding: Embedding) -> Hit:
-    return Hit(id=embedding.key, score=score, text=embedding.text, metadata=load_object(embedding.metadata))
-
-
-def _check_finite(embeddings: Sequence[Embedding]) -> None:
-    for each in embeddings:
-        if not math.isfinite(sum(_floats(each.vector))):
-            raise StoreRejected("embedding: every number of a vector must be finite")
-
-
-def _floats(vector: bytes) -> array.array[float]:
-    floats = array.array("f", vector)
-    if sys.byteorder == "big":
-        floats.byteswap()
-    return floats
-
-
-def _unit(vector: bytes) -> list[float] | None:
-    """*vector* with length 1, in float64; None when it is all zeros."""
-    floats = _floats(vector)
-    length = math.hypot(*floats)
-    return [each / length for each in floats] if length else None
-
-
-def _dot(left: list[float] | None, right: list[float] | None) -> float | None:
-    return math.fsum(map(float.__mul__, left, right)) if left and right else None
+    def _rows(self, collection: str) -> dict[str, VectorRecord]:
+        found = self._collections.get(collection)
+        return {} if found is None else found.rows

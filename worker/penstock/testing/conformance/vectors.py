@@ -1,83 +1,34 @@
 """The contract of a vector store. Every backend passes every test here, unchanged.
 
-A backend's test class gives a fixture `store`, set up and closed after the test, and `stored`, which reads
-a collection without using the store.
+A backend's test class gives a fixture `store`, set up and closed after the test, that searches by cosine unless asked
+otherwise, and `stored`, which reads a collection without using the store.
 """
 
 from __future__ import annotations
 
-import array
 import asyncio
-import itertools
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.stores.contract import VectorStore
 from penstock.stores.errors import DimensionMismatch, StoreRejected
-from penstock.stores.filters import FilterError, parse
-from penstock.stores.predicate import predicate
-from penstock.testing.conformance.filter_strategies import filters, objects
+from penstock.stores.vector_contract import VectorStore
+from penstock.testing.conformance.filter_strategies import objects
+from penstock.testing.conformance.vector_deletions import VectorDeletionConformance
+from penstock.testing.conformance.vector_records import MESSAGE, Row, embedding, examples, floats, fresh_collection
+from penstock.testing.conformance.vector_searching import VectorSearchConformance
 from penstock.wire.ids import new_id
-from penstock.wire.records import Embedding, Message
+from penstock.wire.records import Embedding
+
+__all__ = ["Row", "VectorStoreConformance"]
 
 
-class Row(NamedTuple):
-    """One stored vector, as the out-of-band reader sees it."""
-
-    vector: list[float]
-    text: str | None
-    metadata: dict[str, Any]
-    version: int
-
-
-def floats(*numbers: float) -> bytes:
-    return array.array("f", numbers).tobytes()
-
-
-def embedding(
-    key: str,
-    *vector: float,
-    collection: str = "docs",
-    at_us: int = 1,
-    text: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-) -> Embedding:
-    encoded = None if metadata is None else orjson.dumps(metadata)
-    return Embedding(new_id(), at_us, collection, key, floats(*(vector or (1.0, 0.0))), text, encoded)
-
-
-MESSAGE = Message(new_id(), 1, "session", "user", "hello")
-
-_numbers = itertools.count()
-
-
-def examples(count: int) -> settings:
-    """Settings of a property: each example takes a collection of its own, so one store serves them all,
-    and one inherited test serves every store."""
-    allowed = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
-    return settings(max_examples=count, deadline=None, suppress_health_check=allowed)
-
-
-def fresh_collection() -> str:
-    return f"fresh-{next(_numbers)}"
-
-
-class VectorStoreConformance(ABC):
+class VectorStoreConformance(VectorDeletionConformance, VectorSearchConformance):
     """Every vector store passes every test here, unchanged."""
-
-    @abstractmethod
-    async def stored(self, store: VectorStore, collection: str) -> dict[str, Row]:
-        """The collection by key, read without *store*; empty when it does not exist.
-
-        Fails when a key is there twice.
-        """
 
     async def test_what_is_written_is_stored_value_by_value(self, store: VectorStore) -> None:
         metadata = {"n": 1, "f": 0.1, "b": True, "none": None, "list": [1, "a"], "deep": {"x": {"y": "z"}}}
@@ -260,64 +211,6 @@ class VectorStoreConformance(ABC):
         assert (hits["a"].text, hits["a"].metadata) == (None, {})
         assert (hits["b"].text, hits["b"].metadata) == ("", {})
 
-    @given(vectors=st.lists(st.tuples(*[st.integers(-9, 9)] * 3).filter(any), min_size=1, max_size=12))
-    @examples(15)
-    async def test_search_gives_cosine_scores_best_first(
-        self, store: VectorStore, vectors: list[tuple[int, int, int]]
-    ) -> None:
-        collection = fresh_collection()
-        await store.write([embedding(f"{n}", *each, collection=collection) for n, each in enumerate(vectors)])
-
-        hits = await store.search(collection, floats(3, -1, 2), len(vectors) + 3)
-        expected = {f"{n}": _cosine((3, -1, 2), each) for n, each in enumerate(vectors)}
-        assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-5)
-        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-
-    async def test_search_gives_the_nearest_top_k(self, store: VectorStore) -> None:
-        await store.write([embedding(f"{n}", math.cos(n / 10), math.sin(n / 10)) for n in range(30)])
-
-        assert [hit.id for hit in await store.search("docs", floats(1, 0), 3)] == ["0", "1", "2"]
-        assert len(await store.search("docs", floats(1, 0), 500)) == 30
-        assert list(await store.search("docs", floats(1, 0), 0)) == []
-
-    async def test_a_filter_goes_before_the_choice_of_the_nearest(self, store: VectorStore) -> None:
-        await store.write([embedding(f"{n}", 1, n, metadata={"n": n}) for n in range(50)])
-
-        hits = await store.search("docs", floats(1, 0), 2, {"n": {"$gte": 40}})
-        assert [hit.id for hit in hits] == ["40", "41"]
-
-    @given(documents=st.lists(objects, min_size=1, max_size=8), wheres=st.lists(filters, min_size=1, max_size=5))
-    @examples(25)
-    async def test_a_filter_means_what_the_predicate_says(
-        self, store: VectorStore, documents: list[dict[str, Any]], wheres: list[dict[str, Any]]
-    ) -> None:
-        collection = fresh_collection()
-        batch = [embedding(f"{n}", collection=collection, metadata=each) for n, each in enumerate(documents)]
-        await store.write([*batch, embedding("bare", collection=collection)])
-
-        for where in wheres:
-            holds = predicate(parse(where))
-            hits = await store.search(collection, floats(1, 0), 100, where)
-            expected = {f"{n}" for n, each in enumerate(documents) if holds(each)} | ({"bare"} if holds({}) else set())
-            assert {hit.id for hit in hits} == expected, where
-
-    async def test_a_malformed_filter_is_refused_whatever_the_collection(self, store: VectorStore) -> None:
-        with pytest.raises(FilterError, match=r"\$gtt.*known are"):
-            await store.search("nowhere", floats(1), 1, {"n": {"$gtt": 1}})
-
-    async def test_a_query_of_another_length_is_refused(self, store: VectorStore) -> None:
-        await store.write([embedding("a", 1, 2, 3)])
-
-        with pytest.raises(DimensionMismatch, match=r"3 numbers.* 2"):
-            await store.search("docs", floats(1, 0), 1)
-
-    async def test_a_vector_without_direction_is_stored_but_never_near(self, store: VectorStore) -> None:
-        await store.write([embedding("zero", 0, 0), embedding("a", 1, 0)])
-
-        assert sorted(await self.stored(store, "docs")) == ["a", "zero"]
-        assert [hit.id for hit in await store.search("docs", floats(1, 0), 5)] == ["a"]
-        assert list(await store.search("docs", floats(0, 0), 5)) == []
-
     async def test_an_unknown_collection_holds_nothing(self, store: VectorStore) -> None:
         assert list(await store.search("nowhere", floats(1, 0), 5)) == []
         assert await store.count_vectors("nowhere") == 0
@@ -376,7 +269,3 @@ class VectorStoreConformance(ABC):
 
         await store.close()
         await store.close()
-
-
-def _cosine(left: Sequence[float], right: Sequence[float]) -> float:
-    return math.fsum(map(float.__mul__, map(float, left), map(float, right))) / (math.hypot(*left) * math.hypot(*right))
