@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from penstock.embedded import EmbeddedQueue
-from penstock.query.cache import MAX_ANSWER_BYTES, Cache, CacheSettings
-from penstock.query.cached_reading import CachedReading
+from penstock.query import Reader
+from penstock.query.cache import MAX_ANSWER_BYTES, Cache
+from penstock.query.cache_settings import CacheSettings
+from penstock.query.cached_reading import CachedReading, digest
 from penstock.query.cached_rows import BadAnswer, packed, unpacked
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.queries import AgentStateQuery, SessionQuery, TaskQuery
@@ -76,7 +78,7 @@ async def cache(queue: Queue) -> AsyncIterator[Cache]:
 
 @pytest.fixture
 def reading(counted: CountedStore, cache: Cache) -> CachedReading:
-    return CachedReading(counted, cache)  # type: ignore[arg-type]
+    return CachedReading(counted, cache)
 
 
 async def send_and_drain(queue: Queue, store: SqliteStore, partition: Partition, *records: Record) -> None:
@@ -154,7 +156,7 @@ async def test_an_answer_from_before_a_write_is_not_kept_after_it(
     await send_and_drain(queue, store, STATE, task("completed"))
     written.set()
     await early
-    del counted.task  # type: ignore[attr-defined]
+    del counted.task
 
     found = await reading.task("t-1")
 
@@ -174,7 +176,7 @@ async def test_a_stampede_makes_one_question_in_all_processes_together(
 
     counted.before = slow
     other = Cache.at(queue.scripts.url, namespace=queue.keys.namespace)  # as another process would have
-    readers = [reading, CachedReading(counted, other)]  # type: ignore[arg-type]
+    readers = [reading, CachedReading(counted, other)]
     asking = [asyncio.create_task(readers[number % 2].task("t-1")) for number in range(50)]
     await begun.wait()
     enough.set()
@@ -207,8 +209,6 @@ async def test_who_asked_and_died_is_waited_for_no_longer_than_said(
     await store.write([task()])
     monkeypatch.setattr(caching, "ASKED_MS", 30)
     answers = AnswerCache(queue.scripts, queue.keys)
-    from penstock.query.cache import digest  # noqa: PLC0415 - of the question alone
-
     assert (await answers.look(Subject("task", "t-1"), digest())).is_ours_to_ask
 
     assert await reading.task("t-1") is not None
@@ -232,7 +232,7 @@ async def test_a_kind_without_a_time_to_live_is_not_kept(
     queue: Queue, counted: CountedStore, store: SqliteStore
 ) -> None:
     cache = Cache.at(queue.scripts.url, namespace=queue.keys.namespace, cache_task_s=0)
-    reading = CachedReading(counted, cache)  # type: ignore[arg-type]
+    reading = CachedReading(counted, cache)
 
     await reading.task("t-1")
     await reading.task("t-1")
@@ -308,7 +308,7 @@ async def test_without_a_server_the_same_program_runs_uncached(
     now = [100.0]
     with EmbeddedQueue(tmp_path / "queue") as server:
         cache = Cache(CacheSettings(redis_url=server.url), clock=lambda: now[0])
-        reading = CachedReading(counted, cache)  # type: ignore[arg-type]
+        reading = CachedReading(counted, cache)
         await reading.task("t-1")
         await reading.task("t-1")
         kept = list(counted.asked)
@@ -348,3 +348,24 @@ def test_rows_of_another_release_are_no_answer() -> None:
 def test_a_time_to_live_beyond_a_day_is_refused() -> None:
     with pytest.raises(InvalidSetting, match=r"cache_tasks_s is 90000; 0 to 86,400"):
         CacheSettings(cache_tasks_s=90_000)
+
+
+async def test_a_reader_of_the_environment_keeps_answers_where_it_is_told_to(
+    queue: Queue, store: SqliteStore, tmp_path: Path
+) -> None:
+    await store.write([task()])
+    environment = {
+        "PENSTOCK_SQL_URL": f"sqlite:///{tmp_path}/state.db",
+        "PENSTOCK_REDIS_URL": queue.scripts.url,
+        "PENSTOCK_NAMESPACE": queue.keys.namespace,
+    }
+    answers = AnswerCache(queue.scripts, queue.keys)
+
+    async with Reader.from_env(environment) as reader:
+        assert await reader.task("t-1")
+    unused = await answers.is_used()
+    async with Reader.from_env({**environment, "PENSTOCK_CACHE": "on"}) as reader:
+        assert await reader.task("t-1") == await reader.task("t-1")
+
+    assert not unused
+    assert await answers.counts() == (1, 1)

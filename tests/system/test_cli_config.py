@@ -28,7 +28,7 @@ log_level = "loud"
 linger_ms = 9
 [producer]
 redis_url = "redis://:${QUEUE_PASSWORD}@queue:6379/0"
-vector_url = "milvus://here"
+vector_url = "vectra://here"
 buffer_records = "lots"
 """
 
@@ -75,7 +75,7 @@ async def test_each_setting_is_shown_with_its_origin(
     assert told["sql_url"] == ("postgresql://the/apps", "environment", "DATABASE_URL")
     assert told["linger_ms"] == (5, "default", None)
     assert told["partitions"] == (None, "default", None)
-    assert settings["namespace"]["readers"] == ["producer", "worker"]
+    assert settings["namespace"]["readers"] == ["producer", "worker", "cache"]
     assert settings["sql_url"]["readers"] == ["worker", "reader"]
 
 
@@ -90,7 +90,7 @@ async def test_the_table_for_people_tells_the_line(
     rows = {line.split()[0]: line.split() for line in ran.out.splitlines() if line.strip()}
     assert rows["lease_ms"] == ["lease_ms", "worker", "file,", "line", "2", "7000"]
     assert rows["slice_ms"] == ["slice_ms", "worker", "environment", "900"]
-    assert rows["redis_url"] == ["redis_url", "producer,", "worker", "environment,", "REDIS_URL", "redis://there"]
+    assert rows["redis_url"] == ["redis_url", "producer,", "worker,", "cache", "environment,", "REDIS_URL", "redis://there"]
     assert rows["poll_ms"] == ["poll_ms", "worker", "default", "200"]
     assert ran.err == f"The file is {environment[CONFIG]}.\n"
 
@@ -103,9 +103,7 @@ async def test_a_long_value_is_shown_whole_in_a_narrow_window(
 
     ran = await penstock(capsys, "config", "show")
 
-    lines = ran.out.splitlines()
-    value_at = lines[1].index("value")
-    assert url in "".join(line[value_at:].strip() for line in lines)
+    assert url in "".join(line.strip() for line in ran.out.splitlines())
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
@@ -182,7 +180,7 @@ async def test_everything_wrong_is_named_at_once(
         f"poll_ms is 0; at least 1 is needed; see poll_ms in {file}, line 3",
         told[-1],
     ]
-    assert told[-1].startswith("no vector backend is called 'milvus'")
+    assert told[-1].startswith("no vector backend is called 'vectra'")
     assert told[-1].endswith(f"see vector_url in {file}, line 8")
 
 

@@ -6,10 +6,12 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 from uuid import UUID
 
 from penstock.query.barrier import PATIENCE_S, After, Awaited, receipts_of, until_stored
+from penstock.query.cache_settings import CacheSettings
+from penstock.query.cached_reading import CachedReading
 from penstock.query.filters import LogFilters, MessageFilters, SearchFilters, SessionFilters, checked_values, words
 from penstock.query.page import Course, InvalidQuery, Page, checked_limit, cursor, every_item, page_of, position
 from penstock.query.search_text import parse
@@ -24,6 +26,9 @@ from penstock.wire.building import collection_name, vector_bytes
 from penstock.wire.ids import parse_id, to_us, wall_clock_us
 from penstock.wire.settings import from_mapping
 from penstock.wire.text import clean_text
+
+if TYPE_CHECKING:
+    from penstock.query.cache import Cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +58,13 @@ class Reader(StateReader):
         self,
         sql: str | SqlReading | None,
         vectors: str | VectorReading | None,
+        *,
         clock: Callable[[], int] = wall_clock_us,
         after: After | None = None,
         timeout: float | None = PATIENCE_S,
+        cache: Cache | None = None,
     ) -> None:
+        self._cache = cache
         self._receipts = receipts_of(after)
         self._patience_s = timeout
         self._sql = sql
@@ -73,13 +81,15 @@ class Reader(StateReader):
         clock: Callable[[], int] = wall_clock_us,
         after: After | None = None,
         timeout: float | None = PATIENCE_S,
+        cache: Cache | None = None,
     ) -> Self:
         """A reader of the stores at these URLs, for `async with`.
 
-        An open store may be given in place of a URL; it stays the caller's to close. *clock* tells what has expired,
-        in microseconds since 1970 UTC. Entered, it waits for the receipts in *after*, as the method `after` does.
+        An open store may be given in place of a URL; it stays the caller's to close, and so does *cache*. *clock* tells
+        what has expired, in microseconds since 1970 UTC. Entered, it waits for the receipts in *after*, as the method
+        `after` does.
         """
-        return cls(sql, vectors, clock, after, timeout)
+        return cls(sql, vectors, clock=clock, after=after, timeout=timeout, cache=cache)
 
     @classmethod
     def from_env(
@@ -89,9 +99,19 @@ class Reader(StateReader):
         after: After | None = None,
         timeout: float | None = PATIENCE_S,
     ) -> Self:
-        """A reader of the stores that the environment names: `PENSTOCK_SQL_URL`, `PENSTOCK_VECTOR_URL`. See `open`."""
-        settings = from_mapping(ReaderSettings, os.environ if mapping is None else mapping)
-        return cls(settings.sql_url, settings.vector_url, after=after, timeout=timeout)
+        """A reader of the stores that the environment names: `PENSTOCK_SQL_URL`, `PENSTOCK_VECTOR_URL`. See `open`.
+
+        With `PENSTOCK_CACHE=on` it keeps answers in the queue server, `PENSTOCK_REDIS_URL`.
+        """
+        mapping = os.environ if mapping is None else mapping
+        settings, caching = from_mapping(ReaderSettings, mapping), from_mapping(CacheSettings, mapping)
+        reader = cls(settings.sql_url, settings.vector_url, after=after, timeout=timeout)
+        if caching.cache:
+            from penstock.query.cache import Cache  # noqa: PLC0415 - the client of a queue server
+
+            reader._cache = cache = Cache(caching)
+            reader._opened.append(cache)
+        return reader
 
     async def after(self, *receipts: Awaited, timeout: float | None = PATIENCE_S) -> Self:  # noqa: ASYNC109 - as receipts
         """Return this reader once all *receipts* are stored: what is asked next sees their records.
@@ -251,6 +271,8 @@ class Reader(StateReader):
             self._opened.append(store)
         if self._sql is None:
             raise InvalidQuery("this reader was opened without a SQL store; give Reader.open its sql=")
+        if self._cache is not None and not isinstance(self._sql, CachedReading):
+            self._sql = cast("SqlReading", CachedReading(self._sql, self._cache))
         return self._sql
 
     def _vector_store(self) -> VectorReading:

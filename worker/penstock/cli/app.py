@@ -11,6 +11,7 @@ import typer
 from penstock.cli import (
     audit,
     bench,
+    caches,
     config,
     copying,
     dead_letters,
@@ -81,6 +82,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(queries.app, name="query")
 app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(lanes.app, name="lanes")
+app.add_typer(caches.app, name="cache")
 
 
 def _let_help_flow(group: typer.Typer) -> None:

@@ -16,10 +16,11 @@ from penstock.wire.settings_file import SettingsFile
 def parts() -> dict[str, type[Any]]:
     """The settings class of each part, by the heading that a file may have for it."""
     from penstock.producer import ProducerSettings  # noqa: PLC0415 - see `app`
+    from penstock.query.cache_settings import CacheSettings  # noqa: PLC0415
     from penstock.query.reader import ReaderSettings  # noqa: PLC0415
     from penstock.worker import WorkerConfig  # noqa: PLC0415
 
-    return {"producer": ProducerSettings, "worker": WorkerConfig, "reader": ReaderSettings}
+    return {"producer": ProducerSettings, "worker": WorkerConfig, "reader": ReaderSettings, "cache": CacheSettings}
 
 
 def faults_of(environ: Mapping[str, str]) -> list[str]:
@@ -110,16 +111,28 @@ def _of_values(settings: type[Any], given: Mapping[str, Found]) -> Iterator[str]
 
 def _of_urls(given: Mapping[str, Found]) -> Iterator[str]:
     """Whether each URL that is given names a backend that is there. Nothing is opened."""
-    from penstock.stores.registry import sql_store, vector_store  # noqa: PLC0415 - see `app`
+    from penstock.stores.registry import key_value_store, sql_store, vector_store  # noqa: PLC0415 - see `app`
     from penstock.wire.scripts import Scripts  # noqa: PLC0415
 
     opened_by: dict[str, Callable[[str], object]] = {
         "redis_url": Scripts,
         "sql_url": sql_store,
         "vector_url": vector_store,
+        "key_value_url": key_value_store,
     }
     for name in sorted(opened_by.keys() & given.keys()):
         try:
             opened_by[name](given[name].value)
         except PenstockError as exc:
             yield f"{exc}; see {given[name].place}"
+
+
+def foreign_stores(environ: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each URL, of settings in which nothing is wrong, that a package other than Penstock opens."""
+    from penstock.stores.registry import SortName, served_by  # noqa: PLC0415 - see `app`
+
+    sorts: dict[str, SortName] = {"sql_url": "sql", "vector_url": "vector", "key_value_url": "key_value"}
+    for name, found in _given(Sources(environ), sorts).items():
+        server = served_by(found.value, sorts[name])
+        if server:
+            yield f"{name} is served by {server}."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.cli import health
+from penstock.cli.caches import CacheGlance
 from penstock.cli.connection import ask
 from penstock.cli.display import age, console, print_json, print_table
 from penstock.cli.lane_states import LaneState, states_of
@@ -27,14 +28,18 @@ def status(
     """Show how far the stores are behind, and, where they are set, how the SQL store and this machine's spool are."""
     spool = SpoolGlance(spool_dir, namespace) if spool_dir else None
     try:
-        seen, states = ask(redis_url, namespace, _seen)
+        seen, states, cache = ask(redis_url, namespace, _seen)
     except PenstockError:
         if spool:
             _show_alone(spool, json=json)
         raise
     store = asyncio.run(health.glance(sql_url)) if sql_url else None
     if json:
-        beside = {"store": health.as_json(*store) if store else None, "spool": spool.as_json() if spool else None}
+        beside = {
+            "store": health.as_json(*store) if store else None,
+            "spool": spool.as_json() if spool else None,
+            "cache": cache.as_json() if cache else None,
+        }
         print_json({**_as_json(seen, states), **beside})
         return
     rare = [name for name in ("skipped", "purged") if seen.total(name)]  # without them the others do not add up
@@ -48,6 +53,8 @@ def status(
     out.print(seen.sentence())
     for sentence in filter(None, (state.sentence() for state in states.values())):
         out.print(sentence, style="yellow", soft_wrap=True)
+    if cache:
+        out.print(cache.sentence())
     if store:
         out.print(health.sentence(*store), style="" if store[0].healthy else "yellow")
     if spool:
@@ -62,8 +69,8 @@ def _show_alone(spool: SpoolGlance, *, json: bool) -> None:
         console().print(spool.sentence(), style="" if spool.fine else "yellow", soft_wrap=True)
 
 
-async def _seen(queue: Queue) -> tuple[Status, Mapping[str, LaneState]]:
-    return await Status.of(queue), await states_of(queue)
+async def _seen(queue: Queue) -> tuple[Status, Mapping[str, LaneState], CacheGlance | None]:
+    return await Status.of(queue), await states_of(queue), await CacheGlance.of(queue)
 
 
 def _row(seen: Status, lane: str, rare: Sequence[str]) -> list[object]:
