@@ -10,14 +10,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from penstock.producer import BlockingProducer, BufferFull, NotQueued, Producer, ProducerSettings
-from penstock.producer.guard import Guard
+from penstock.producer.guard import Guard, MemoryGate
 from penstock.testing.system import System
 from penstock.wire.entries import Push
 from penstock.wire.errors import ConfigMismatch, QueueFull
 from penstock.wire.frames import Frame
 from penstock.wire.keys import partition_of
 from penstock.wire.queue import Queue
-from penstock.wire.server import facts_of
+from penstock.wire.server import Memory, facts_of
 from tests.system.producer_support import working
 from tests.system.queue_support import NO_CAP, WHERE
 
@@ -118,20 +118,56 @@ async def test_at_the_memory_gate_nothing_is_pushed_until_less_is_used(own_serve
     await guard.push(pushes, NO_CAP)
 
 
-async def test_the_memory_is_looked_at_once_a_second_and_only_to_send(own_server: Queue) -> None:
+@pytest.mark.parametrize(
+    ("maxmemory", "looks"),
+    [
+        pytest.param(0, [0, 10, 20], id="no limit"),
+        pytest.param(10**12, [0, 10, 20], id="far from the mark"),
+        pytest.param(60 * 10**6, [*range(25)], id="a second from the mark"),
+    ],
+)
+async def test_the_memory_is_looked_at_the_more_often_the_less_is_left(
+    own_server: Queue, maxmemory: int, looks: list[int]
+) -> None:
     clock = Clock()
     guard = Guard(own_server, ProducerSettings(), clock)
+    await own_server.client.config_set("maxmemory", maxmemory)
+    looked_at = []
+    for second in range(25):
+        clock.now_s = float(second)
+        before = await _looks(own_server)
+        await guard.push([Push(WHERE, "p", second + 1, [Frame(b"f", 1)])], NO_CAP)
+        if await _looks(own_server) - before > 1:  # our own question is one
+            looked_at.append(second)
 
-    async def asked() -> int:
-        stats = await own_server.client.info("commandstats")
-        return int(stats["cmdstat_info"]["calls"]) - 1  # our own
+    assert looked_at == looks
 
-    before = await asked()
-    for number in range(5):
-        clock.now_s += 0.25
-        await guard.push([Push(WHERE, "p", number + 1, [Frame(b"f", 1)])], NO_CAP)
 
-    assert await asked() - before == 2 + 1  # at 0.25 and 1.25, and our question before
+async def _looks(queue: Queue) -> int:
+    """How often the server was asked for INFO before now."""
+    stats = await queue.client.info("commandstats")
+    return int(stats.get("cmdstat_info", {}).get("calls", 0))
+
+
+def test_what_a_producer_at_its_fastest_takes_to_the_mark_may_pass_between_two_looks() -> None:
+    gate = MemoryGate(0.7)
+    found = []
+    for used, limit in ((0, 0), (100, 2_000), (100, 1_000), (540, 1_000), (650, 1_000), (800, 1_000)):
+        with capture_logs():
+            gate.note(Memory(used * 10**6, limit * 10**6))
+        found.append(gate.look_in_s)
+
+    assert found == [10, 10, pytest.approx(7.5), 2, 1, 1]
+
+
+async def test_a_server_that_nobody_sends_to_is_not_looked_at(own_server: Queue) -> None:
+    clock = Clock()
+    guard = Guard(own_server, ProducerSettings(), clock)
+    before = await _looks(own_server)
+    clock.now_s += 60
+    await guard.ring([(WHERE, 1)])
+
+    assert await _looks(own_server) - before == 1
 
 
 async def test_records_wait_at_the_memory_gate_and_go_on_by_themselves(own_server: Queue) -> None:
