@@ -9,7 +9,7 @@ from penstock.stores.errors import (
     StoreRejected,
     StoreUnavailable,
 )
-from penstock.stores.registry import sql_store, vector_store
+from penstock.stores.registry import register, sql_store, vector_store
 
 __all__ = [
     "BadStoreURL",
@@ -19,6 +19,7 @@ __all__ = [
     "StoreError",
     "StoreRejected",
     "StoreUnavailable",
+    "register",
     "sql_store",
     "vector_store",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from penstock.cli.config_faults import faults_of, parts
+from penstock.cli.config_faults import faults_of, foreign_stores, parts
 from penstock.cli.display import cell, complain, console, print_json, print_table, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import ConfigFile, Json
@@ -85,6 +85,8 @@ def check(*, json: Json = False, file: ConfigFile = None) -> None:
         settings = effective(environ)
         given = sum(each.origin != "default" for each in settings)
         console().print(f"Nothing is wrong. {given} of {len(settings)} settings are given.", style="green")
+        for served in foreign_stores(environ):
+            console().print(Text(served), soft_wrap=True)
     for fault in [] if json else faults:
         complain(fault)
     if faults:
