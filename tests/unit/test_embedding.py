@@ -102,6 +102,33 @@ async def test_a_cache_holds_no_more_than_its_bytes_and_forgets_what_was_used_lo
     assert embedder.asked == [["a"], ["bb"], ["ccc"], ["bb"]]
 
 
+async def test_a_refused_text_costs_the_others_no_second_call() -> None:
+    asked: list[list[str]] = []
+
+    async def model(texts: list[str]) -> list[list[float]]:
+        asked.append(texts)
+        if "bad" in texts:
+            raise EmbedderRejected("refused")
+        return [[float(len(text))] for text in texts]
+
+    cache = VectorCache(FunctionEmbedder(model, batch_size=2))
+    with pytest.raises(EmbedderRejected):
+        await cache.vectors_of(["a", "bb", "bad", "dddd", "eeeee"])
+    asked.clear()
+
+    assert len(await cache.vectors_of(["a", "bb", "eeeee"])) == 3
+    assert asked == []
+
+
+async def test_a_model_that_is_away_is_not_asked_for_the_rest() -> None:
+    embedder = Scripted(EmbedderUnavailable("away"))
+
+    with pytest.raises(EmbedderUnavailable, match="away"):
+        await vectors_of(embedder, [str(number) for number in range(100)])
+
+    assert len(embedder.asked) <= 8
+
+
 async def test_what_failed_is_not_kept() -> None:
     embedder = Scripted(KeyError("once"))
     cache = VectorCache(embedder)

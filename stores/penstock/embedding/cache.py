@@ -37,10 +37,8 @@ class VectorCache:
         self.hits += len(texts) - len(lacking)
         self.misses += len(lacking)
         if lacking:
-            made = await vectors_of(self.embedder, list(lacking.values()))
-            for key, vector in zip(lacking, made, strict=True):
-                found[key] = vector
-                self._keep(key, vector)
+            made = await vectors_of(self.embedder, list(lacking.values()), self._keep_all)
+            found.update(zip(lacking, made, strict=True))
         return [found[key] for key in keys]
 
     def _key(self, text: str) -> bytes:
@@ -51,6 +49,10 @@ class VectorCache:
     def _used(self, key: bytes) -> bytes:
         self._known.move_to_end(key)
         return self._known[key]
+
+    def _keep_all(self, texts: Sequence[str], vectors: Sequence[bytes]) -> None:
+        for text, vector in zip(texts, vectors, strict=True):
+            self._keep(self._key(text), vector)
 
     def _keep(self, key: bytes, vector: bytes) -> None:
         if key not in self._known:

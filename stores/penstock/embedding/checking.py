@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from penstock.embedding.contract import Embedder, EmbedderRejected, EmbedderUnavailable
-from penstock.stores.errors import StoreError
+from penstock.stores.errors import StoreError, StoreRejected
 
 _AT_ONCE = 4
 """Calls under way together: enough to hide a network's delay, few enough for a free account's rate limit."""
 
+Keep: TypeAlias = Callable[[Sequence[str], Sequence[bytes]], object]
 
-async def vectors_of(embedder: Embedder, texts: Sequence[str]) -> list[bytes]:
-    """The vectors of *texts*, in their order, as little-endian float32 bytes. Each call is all or nothing.
+
+async def vectors_of(embedder: Embedder, texts: Sequence[str], keep: Keep | None = None) -> list[bytes]:
+    """The vectors of *texts*, in their order, as little-endian float32 bytes.
+
+    *keep* is told of each call that went well, also beside one that did not: where a text is refused, all the others
+    are embedded all the same, so that looking for it costs no call for them.
 
     Raises:
         EmbedderUnavailable: Also for what the embedder raises and does not declare, and for an answer of another shape:
-            neither is a text's fault.
+            neither is a text's fault. No further call was begun.
         EmbedderRejected: Also for a vector that is not finite.
     """
     size = max(1, embedder.batch_size)
     room = asyncio.Semaphore(_AT_ONCE)
+    made: dict[int, list[bytes]] = {}
+    away: list[StoreError] = []
+    refused: list[StoreError] = []
 
-    async def part(at: int) -> list[bytes]:
+    async def call(at: int) -> None:
+        part = texts[at : at + size]
         async with room:
-            return await _part(embedder, texts[at : at + size])
+            if away:
+                return
+            try:
+                made[at] = await _part(embedder, part)
+            except StoreError as exc:
+                (refused if isinstance(exc, StoreRejected) else away).append(exc)
+                return
+        if keep is not None:
+            keep(part, made[at])
 
-    tasks = [asyncio.ensure_future(part(at)) for at in range(0, len(texts), size)]
-    try:
-        parts = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        # Seen to their end: a refusal beside the one that is raised would be reported as never retrieved.
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return [vector for part in parts for vector in part]
+    async with asyncio.TaskGroup() as calls:
+        for at in range(0, len(texts), size):
+            calls.create_task(call(at))
+    if away or refused:
+        raise (away or refused)[0]
+    return [vector for at in sorted(made) for vector in made[at]]
 
 
 async def _part(embedder: Embedder, texts: Sequence[str]) -> list[bytes]:
