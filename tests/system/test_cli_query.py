@@ -164,9 +164,31 @@ async def test_a_vector_may_come_from_a_file(
     assert ran.lines()[0]["id"] == "far"
 
 
+async def test_vectors_are_shown_by_their_ids(vector_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("query", "vectors", "docs", "near", "none", "--vector-url", vector_url)
+
+    machine = await penstock(capsys, *asked, "--json")
+    people = await penstock(capsys, *asked)
+
+    (line,) = machine.lines()
+    assert (line["id"], line["vector"], line["metadata"]) == ("near", [1.0, pytest.approx(0.1)], {"lang": "en"})
+    assert (machine.code, people.code) == (Code.NOT_FOUND, Code.NOT_FOUND)
+    assert "none" in people.err
+    assert "near" in people.out
+
+
+async def test_collections_are_listed_with_their_counts(vector_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = await penstock(capsys, "query", "collections", "--vector-url", vector_url, "--json")
+    people = await penstock(capsys, "query", "collections", "--vector-url", vector_url)
+
+    assert machine.lines() == [{"collection": "docs", "vectors": 2}]
+    assert "docs" in people.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["--vector", "[1, 0]", "--metric", "near"], "cosine, dot, l2"),
         (["--vector", "[1, 0"], "--vector is no JSON"),
         (["--vector", "[1, 0, 0]"], "3"),
         (["--vector", '"text"'], "vector"),

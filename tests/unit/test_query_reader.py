@@ -225,6 +225,35 @@ async def test_a_search_gives_hits_best_first() -> None:
     assert await reader.search("docs", vector=[0.1, 1.0], where={"k": 2}) == []
 
 
+async def test_vectors_come_in_the_order_of_their_ids_with_gaps() -> None:
+    vectors = vector_store("memory://")
+    await vectors.write([Embedding(id_from_key(key), 1, "docs", key, b"\0\0\x80\x3f") for key in "ab"])
+    reader = Reader.open(vectors=vectors)
+
+    found = await reader.vectors("docs", ["b", "none", "a", "b"])
+
+    assert [each and each.id for each in found] == ["b", None, "a", "b"]
+    assert (await reader.count_vectors("docs"), await reader.collections()) == (2, ["docs"])
+    assert await reader.vectors("nowhere", ["a"]) == [None]
+    for wrong in ("ids", ["x"] * 1_001):
+        with pytest.raises(InvalidQuery, match="at most 1,000"):
+            await reader.vectors("docs", wrong)
+
+
+async def test_a_search_may_name_its_metric() -> None:
+    vectors = vector_store("memory://?metric=dot")
+    await vectors.write(
+        [
+            Embedding(id_from_key("a"), 1, "docs", "long", b"\0\0\0\x41\0\0\x80\x40"),
+            Embedding(id_from_key("b"), 1, "docs", "same", b"\0\0\x80\x3f\0\0\0\0"),
+        ]
+    )
+    reader = Reader.open(vectors=vectors)
+
+    assert [hit.score for hit in await reader.search("docs", vector=[1, 0])] == [8.0, 1.0]
+    assert [hit.id for hit in await reader.search("docs", vector=[1, 0], metric="l2")] == ["same", "long"]
+
+
 async def test_a_reader_closes_what_it_opened_and_nothing_else(store: SqlStore) -> None:
     async with Reader.open(sql=store) as reader:
         await reader.sessions()

@@ -16,13 +16,13 @@ from penstock.query.filters import LogFilters, MessageFilters, SearchFilters, Se
 from penstock.query.page import Course, InvalidQuery, Page, checked_limit, cursor, every_item, page_of, position
 from penstock.query.search_text import parse
 from penstock.query.state_reader import StateReader
+from penstock.query.vector_reader import VectorReader
 from penstock.stores.contract import SqlReading
 from penstock.stores.queries import FoundQuery, LogQuery, MessageQuery, Position, SessionQuery
 from penstock.stores.registry import sql_store, vector_store
-from penstock.stores.rows import FoundMessage, Hit, Session, StoredLog, StoredMessage
+from penstock.stores.rows import FoundMessage, Session, StoredLog, StoredMessage
 from penstock.stores.search import snippet
 from penstock.stores.vector_contract import VectorReading
-from penstock.wire.building import collection_name, vector_bytes
 from penstock.wire.ids import parse_id, to_us, wall_clock_us
 from penstock.wire.settings import from_mapping
 from penstock.wire.text import clean_text
@@ -40,7 +40,7 @@ class ReaderSettings:
     vector_url: str = "lancedb:///./vectors"
 
 
-class Reader(StateReader):
+class Reader(StateReader, VectorReader):
     """Answers what was stored, while workers go on storing. Needs no queue and never writes.
 
     Each store is opened by its first question, so a reader of messages needs no vector store.
@@ -248,22 +248,6 @@ class Reader(StateReader):
     async def count_logs(self, **filters: Unpack[LogFilters]) -> int:
         """How many log events match."""
         return await self._sql_store().count_logs(LogQuery(**words(LogFilters, filters)))
-
-    async def search(
-        self, collection: str, *, vector: Any, top_k: int = 10, where: Mapping[str, Any] | None = None
-    ) -> list[Hit]:
-        """The *top_k* vectors nearest to *vector* that match the filter *where*, best first.
-
-        *vector* is a sequence of numbers, a one-dimensional numpy array, or float32 bytes.
-        A collection that does not exist holds nothing.
-
-        Raises:
-            FilterError: *where* is malformed.
-            DimensionMismatch: *vector* has another length than the collection's.
-        """
-        with checked_values():
-            name, wanted = collection_name(collection), vector_bytes(vector)
-        return list(await self._vector_store().search(name, wanted, checked_limit(top_k, "top_k"), where))
 
     def _sql_store(self) -> SqlReading:
         if isinstance(self._sql, str):

@@ -23,7 +23,8 @@ from penstock.cli.exits import Code, Stop
 from penstock.cli.ledger import Audit, Status
 from penstock.cli.options import environment
 from penstock.cli.processes import WorkerProcess, ending_cleanly
-from penstock.cli.queries import show_hits, summary
+from penstock.cli.queries import summary
+from penstock.cli.vector_queries import show_hits
 from penstock.embedded import EmbeddedQueue
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.queue import Queue

@@ -75,6 +75,7 @@ def _verdicts() -> list[tuple[tuple[type[PenstockError], ...], Code, str]]:
         SchemaTooOld,
         StoreRejected,
         StoreUnavailable,
+        Unsupported,
     )
     from penstock.stores.filters import FilterError  # noqa: PLC0415
 
@@ -85,7 +86,11 @@ def _verdicts() -> list[tuple[tuple[type[PenstockError], ...], Code, str]]:
         ((StoreUnavailable,), Code.AWAY, _STORE_REMEDY),
         ((QueueFull, NotQueued, NotStored), Code.AWAY, ""),
         ((DeadLettered,), Code.NO, ""),
-        ((InvalidRecord, InvalidQuery, FilterError, UnknownLane, NoLetters, DimensionMismatch), Code.USAGE, ""),
+        (
+            (InvalidRecord, InvalidQuery, FilterError, UnknownLane, NoLetters, DimensionMismatch, Unsupported),
+            Code.USAGE,
+            "",
+        ),
         ((ConfigMismatch, InvalidSetting, QueueRejected, BadStoreURL, EmbeddedServerError), Code.SETUP, ""),
         ((StoreRejected,), Code.SETUP, _STORE_REMEDY),
     ]

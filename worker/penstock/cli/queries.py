@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli import state_queries
-from penstock.cli.display import print_json, print_table, say
-from penstock.cli.exits import Code, Stop
+from penstock.cli import state_queries, vector_queries
 from penstock.cli.listing import (
-    MOST,
     After,
     Agent,
     All,
@@ -29,10 +24,9 @@ from penstock.cli.listing import (
     compact,
     condition,
     joined,
-    parsed,
 )
-from penstock.cli.options import SQL_URL, VECTOR_URL, JsonLines, SqlUrl, VectorUrl
-from penstock.stores.rows import Hit, Session, StoredLog, StoredMessage
+from penstock.cli.options import SQL_URL, JsonLines, SqlUrl
+from penstock.stores.rows import Session, StoredLog, StoredMessage
 
 if TYPE_CHECKING:
     from penstock.query import Page, Reader
@@ -206,47 +200,17 @@ def _log_row(log: StoredLog) -> Row:
     return [log.created_at, log.level, log.agent_id, log.event, joined(log.message, compact(log.data))]
 
 
-@app.command()
-def search(
-    *,
-    collection: Annotated[str, typer.Argument(help="The collection's name.")],
-    vector: Annotated[str | None, typer.Option(metavar="JSON", help="The numbers: '[0.1, 0.2, ...]'.")] = None,
-    vector_file: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A file with the numbers as JSON.")
-    ] = None,
-    where: Where = None,
-    top_k: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 10,
-    json: JsonLines = False,
-    vector_url: VectorUrl = VECTOR_URL,
-) -> None:
-    """Find the vectors nearest to one, best first."""
-    if (vector is None) == (vector_file is None):
-        raise Stop("give the vector with --vector or --vector-file", Code.USAGE)
-    numbers = parsed("vector", vector_file.read_bytes() if vector_file else vector or "")
-    hits = asyncio.run(_search(vector_url, collection, numbers, condition(where), top_k))
-    if json:
-        for hit in hits:
-            print_json(hit)
-    elif hits:
-        show_hits(hits)
-    else:
-        say("Nothing found.")
-
-
 for command in (
     state_queries.tasks,
     state_queries.states,
     state_queries.contexts,
     state_queries.values,
     state_queries.statistics,
+    vector_queries.search,
+    vector_queries.vectors,
+    vector_queries.collections,
 ):
     app.command()(command)
-
-
-def show_hits(hits: Sequence[Hit]) -> None:
-    """The results of a vector search for people."""
-    rows = [[f"{hit.score:.4f}", hit.id, joined(hit.text, compact(hit.metadata))] for hit in hits]
-    print_table(["score", "id", "text"], rows, ["score"])
 
 
 def summary(message: StoredMessage) -> str:
@@ -261,10 +225,3 @@ def summary(message: StoredMessage) -> str:
 def _tool_name(call: Any) -> str:
     function = call.get("function") if isinstance(call, Mapping) else None
     return str(function.get("name", "?")) if isinstance(function, Mapping) else "?"
-
-
-async def _search(url: str, collection: str, vector: Any, where: Any, top_k: int) -> Sequence[Hit]:
-    from penstock.query import Reader  # noqa: PLC0415 - drivers are slow to load
-
-    async with Reader.open(vectors=url) as reader:
-        return await reader.search(collection, vector=vector, top_k=top_k, where=where)
