@@ -16,7 +16,7 @@ import pytest
 from penstock import dlq
 from penstock.embedded import free_port
 from penstock.producer import BlockingProducer, Producer, ProducerSettings, RecordDropped
-from penstock.producer.claims import PATIENCE_S
+from penstock.producer.claim import PATIENCE_S
 from penstock.producer.errors import ProducerClosed
 from penstock.stores.sqlite import SqliteStore
 from penstock.wire.entries import Letter

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-HEAVY = ("arq", "lancedb", "asyncpg", "aiosqlite", "pyarrow", "numpy", "typer", "rich", "yaml")
+HEAVY = ("arq", "redis", "structlog", "lancedb", "asyncpg", "aiosqlite", "pyarrow", "numpy", "typer", "rich", "yaml")
 
 
 def test_no_source_root_has_an_init_file() -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from penstock.producer.buffer import SharedBuffer
 from penstock.producer.calls import Calls
-from penstock.producer.claims import PATIENCE_S
+from penstock.producer.claim import PATIENCE_S
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.loop_thread import LoopThread
 from penstock.producer.overflow import BlockWhenFull, Drops, DropWhenFull, Overflow, RaiseWhenFull

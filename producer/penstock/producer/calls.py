@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from penstock.producer.buffer import Buffer
-from penstock.producer.claims import Claim
+from penstock.producer.claim import Claim
 from penstock.producer.errors import RecordDropped
 from penstock.producer.receipt import Ticket
 from penstock.producer.record_calls import RecordCalls

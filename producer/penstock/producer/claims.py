@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from penstock.producer.barriers import caught_up
+from penstock.producer.claim import Claim
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.receipt import Placed
 from penstock.producer.sender import Sender
@@ -18,15 +19,12 @@ from penstock.producer.syncing import LOOK_AGAIN_S
 from penstock.wire.backoff import next_delay_s
 from penstock.wire.entries import Confirmed, Holder, Push, Pushed
 from penstock.wire.errors import PenstockError, QueueFull, QueueUnavailable
-from penstock.wire.frames import encode, frame_of
-from penstock.wire.ids import StampClock, wall_clock_us
+from penstock.wire.frames import frame_of
+from penstock.wire.ids import wall_clock_us
 from penstock.wire.keys import Partition, partition_of
 from penstock.wire.levels import FAST
-from penstock.wire.marks import marks_of, restamped
+from penstock.wire.marks import marks_of
 from penstock.wire.tasks import end_task
-
-PATIENCE_S = 5.0
-"""How long a claim waits for an answer, unless told otherwise: whoever asks wants to go on now."""
 
 
 class Confirming(Protocol):
@@ -56,43 +54,6 @@ class Desk(Protocol):
     async def ring(self, rings: Sequence[tuple[Partition, int]]) -> None:
         """See `Queue.ring`."""
         ...
-
-
-class Claim:
-    """One key that somebody wants to set, and what is known of it so far."""
-
-    __slots__ = ("answer", "asked", "key", "level", "order", "packed", "reason", "stamps")
-
-    def __init__(self, key: str, order: str, packed: bytes, stamps: StampClock, level: int) -> None:
-        self.key = key
-        self.order = order
-        """Its ordering key."""
-        self.packed = packed
-        """The encoded `KeyValue`."""
-        self.stamps = stamps
-        """The clock that its stamp comes from."""
-        self.level = level
-        """How durable its record must be before it is told."""
-        self.answer: bool | None = None
-        self.asked = False
-        """The queue may have set the key."""
-        self.reason = ""
-        """Why the queue gave no answer."""
-
-    def outrank(self, stamp: bytes) -> None:
-        """Take a stamp above *stamp*."""
-        self.stamps.observe(stamp)
-        self.packed = encode(restamped(self.packed, self.stamps.next()))
-
-    def known(self, reason: str) -> str:
-        """What the caller must know of a claim that was not answered, where *reason* is the queue's last word."""
-        if not self.asked:
-            return f"key {self.key!r} was not set: the queue was not asked yet ({reason})"
-        heard = f" ({self.reason})" if self.reason else ""
-        return (
-            f"key {self.key!r} may or may not have been set, no answer came{heard}; asked again the queue says False "
-            f"if it was, and the stored value tells whose it is if each caller gives its own"
-        )
 
 
 class _Turn:

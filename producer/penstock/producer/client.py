@@ -9,7 +9,7 @@ from uuid import UUID
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.calls import Calls
-from penstock.producer.claims import PATIENCE_S
+from penstock.producer.claim import PATIENCE_S
 from penstock.producer.overflow import Drops, DropWhenFull, Overflow, RaiseWhenFull
 from penstock.producer.receipt import Receipt, at_level
 from penstock.producer.settings import ProducerSettings, settings_for

@@ -6,7 +6,6 @@ A line is `lease_ms = 5000`. A table such as `[worker]` is a heading: it groups 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,8 +60,6 @@ def read(path: str, variables: Mapping[str, str]) -> SettingsFile:
         file.faults.append(f"{path} needs PyYAML; install it with: pip install 'penstock[yaml]', or write TOML")
     except OSError as exc:
         file.faults.append(f"{path} cannot be read: {exc.strerror}")
-    except tomllib.TOMLDecodeError as exc:
-        file.faults.append(f"{path} cannot be read: {exc} as TOML; YAML is a file named .yaml or .yml")
     except ValueError as exc:
         file.faults.append(f"{path} cannot be read: {exc}")
     else:
@@ -108,7 +105,13 @@ def _filled(text: str, variables: Mapping[str, str]) -> tuple[str, list[str]]:
 
 
 def _from_toml(text: str) -> Iterator[_Entry]:
-    for name, value in tomllib.loads(text).items():
+    import tomllib  # noqa: PLC0415 - most programs have no file
+
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ValueError(f"{exc} as TOML; YAML is a file named .yaml or .yml") from exc
+    for name, value in tables.items():
         heading, below = (name, value) if isinstance(value, dict) else ("", {name: value})
         for each, inner in below.items():
             yield _Entry(heading, each, _text(inner), _line_of(each, text))
