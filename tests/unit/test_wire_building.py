@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from penstock.wire import building
 from penstock.wire.errors import InvalidRecord
-from penstock.wire.frames import array_of, record_of, trimmed
+from penstock.wire.frames import array_of, decode, encode, record_of, trimmed
 from penstock.wire.ids import RisingClock
 from penstock.wire.records import Embedding, EmbeddingDeletion, LogEvent, Message, StreamChunk
 from penstock.wire.text import MAX_INT, clean_text, dump_object, load_object
@@ -457,3 +457,16 @@ def test_very_many_sessions_are_all_taken_as_they_are() -> None:
     sessions = [f"session-{number}" for number in range(10_000)]
 
     assert [message(session_id=session).session_id for session in sessions] == sessions
+
+
+def test_a_text_alone_is_left_to_the_worker_to_embed() -> None:
+    record = embedding(vector=None, text="some text")
+
+    assert (record.vector, record.text) == (b"", "some text")
+    assert decode(encode(record)) == record
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_neither_vector_nor_text_is_refused(text: str | None) -> None:
+    with pytest.raises(InvalidRecord, match="a text that a worker makes one of"):
+        embedding(vector=None, text=text)

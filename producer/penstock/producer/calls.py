@@ -90,14 +90,15 @@ class Calls(RecordCalls[R]):
         *,
         collection: str,
         id: str,  # noqa: A002 - the field's name
-        vector: Sequence[float] | bytes | Any,
+        vector: Sequence[float] | bytes | Any = None,
         text: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         created_at: datetime | int | None = None,
     ) -> R:
         """Hand over one vector. A later one with the same *id* in the *collection* replaces it.
 
-        *vector* is a sequence of finite numbers, a one-dimensional numpy array, or little-endian float32 bytes.
+        *vector* is a sequence of finite numbers, a one-dimensional numpy array, or little-endian float32 bytes. Without
+        one the worker makes it of *text* by its embedder (`PENSTOCK_EMBEDDER`).
         """
         record = building.embedding(
             self._clock,

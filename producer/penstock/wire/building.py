@@ -257,21 +257,23 @@ def embedding(
     *,
     collection: str,
     id: str,  # noqa: A002 - the field's name
-    vector: Any,
+    vector: Any = None,
     text: str | None = None,
     metadata: Any = None,
     created_at: Any = None,
 ) -> Embedding:
-    """A vector, checked and as float32 bytes. Raises `InvalidRecord`."""
+    """A vector, checked and as float32 bytes; none where a worker shall make it of the text. Raises `InvalidRecord`."""
     key = clean_id("id", id)
     body = None if text is None else clean_text("text", text)
+    if vector is None and not body:
+        raise InvalidRecord("vector", vector, "a vector is needed, or a text that a worker makes one of")
     encoded, dirty = (None, False) if metadata is None else dump_object("metadata", metadata)
     return Embedding(
         new_id(),
         clock.now_us() if created_at is None else given_us(created_at, "created_at"),
         collection_name(collection),
         key,
-        vector_bytes(vector),
+        b"" if vector is None else vector_bytes(vector),
         body,
         encoded,
         dirty or key is not id or body is not text,

@@ -97,7 +97,7 @@ class Embedding(NamedTuple):
     collection: str
     key: str
     vector: bytes
-    """Little-endian float32, finite, of the collection's dimension."""
+    """Little-endian float32, finite, of the collection's dimension. Empty: the worker's embedder makes it of `text`."""
     text: str | None = None
     metadata: bytes | None = None
     """A JSON object, UTF-8."""

@@ -18,7 +18,11 @@ from penstock.wire.settings_file import SettingsFile, read
 
 PREFIX = "PENSTOCK_"
 
-ALIASES = {"PENSTOCK_REDIS_URL": "REDIS_URL", "PENSTOCK_SQL_URL": "DATABASE_URL"}
+ALIASES = {
+    "PENSTOCK_REDIS_URL": "REDIS_URL",
+    "PENSTOCK_SQL_URL": "DATABASE_URL",
+    "PENSTOCK_EMBEDDER_KEY": "OPENAI_API_KEY",
+}
 """Names that platforms set already; ours win, in the file too."""
 
 CONFIG = "PENSTOCK_CONFIG"

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-import numpy as np
-
 from penstock.embedding.contract import Embedder, EmbedderRejected, EmbedderUnavailable
 from penstock.stores.errors import StoreError, StoreRejected
 
@@ -56,6 +54,8 @@ async def vectors_of(embedder: Embedder, texts: Sequence[str], keep: Keep | None
 
 
 async def _part(embedder: Embedder, texts: Sequence[str]) -> list[bytes]:
+    import numpy as np  # noqa: PLC0415 - an extra, which a worker without an embedder does without
+
     try:
         found = np.asarray(await embedder.embed(texts), dtype="<f4")
     except StoreError:

@@ -28,6 +28,8 @@ class FunctionEmbedder:
         self._name = name or f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', function)}"
         self._batch_size = batch_size
         self._turn = asyncio.Lock()
+        # Of an object that is called, its method tells.
+        self._is_awaited = any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
 
     @property
     def name(self) -> str:
@@ -41,7 +43,7 @@ class FunctionEmbedder:
 
     async def embed(self, texts: Sequence[str], /) -> NDArray[np.float32]:
         """See `Embedder.embed`. The thread of a cancelled call goes on, and the next call waits for it."""
-        if inspect.iscoroutinefunction(self._function):
+        if self._is_awaited:
             return np.asarray(await self._function(list(texts)), dtype=np.float32)
         return await asyncio.shield(asyncio.ensure_future(self._in_thread(list(texts))))
 

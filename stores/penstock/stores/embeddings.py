@@ -42,7 +42,9 @@ def _sound(records: Sequence[Record]) -> list[VectorRecord]:
     for record in records:
         if not isinstance(record, Embedding | EmbeddingDeletion):
             raise StoreRejected(f"a vector store keeps embeddings, not {type(record).__name__}; check the lane's store")
-        if isinstance(record, Embedding) and (not record.vector or len(record.vector) % FLOAT_BYTES):
+        if isinstance(record, Embedding) and not record.vector:
+            raise StoreRejected("embedding: it has no vector, and no embedder made one; set PENSTOCK_EMBEDDER")
+        if isinstance(record, Embedding) and len(record.vector) % FLOAT_BYTES:
             raise StoreRejected("embedding: vector must be one or more numbers of 4 bytes")
         kept.append(record)
     embeddings = embeddings_of(kept)

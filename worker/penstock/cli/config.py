@@ -120,6 +120,6 @@ def effective(environ: Mapping[str, str]) -> list[Effective]:
 
 
 def _hidden(name: str, value: object) -> object:
-    if _SECRET_WORDS & set(name.split("_")) and value:
+    if not name.endswith("_url") and _SECRET_WORDS & set(name.split("_")) and value:
         return "***"
     return hide_password(value) if isinstance(value, str) else value

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from penstock.embedding.store import EmbeddingStore
 from penstock.stores.contract import Store
 from penstock.stores.errors import SchemaTooOld, StaleOwner, StoreRejected, StoreUnavailable
 from penstock.wire.backoff import next_delay_s
@@ -283,7 +284,7 @@ class _SliceRun:
         fence = self._site.fence(self._partition, self._held.lease.epoch)
         write = self._store.write
         if self._is_suspect and (child := Sandbox.of(self._site.config, self._partition.lane)):
-            write = child.write
+            write = self._store.through(child.write) if isinstance(self._store, EmbeddingStore) else child.write
 
         async def write_if_ours(records: Sequence[Record]) -> object:
             if not self._held.is_ours:

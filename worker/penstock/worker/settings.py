@@ -58,6 +58,13 @@ class WorkerConfig:
     vector_url: str = "lancedb:///./vectors"
     """Where embeddings end."""
 
+    embedder: str = ""
+    """Makes vectors of texts that come without one: `openai:text-embedding-3-small`, `https://host/v1?model=name`,
+    `sentence-transformers:all-MiniLM-L6-v2`, or `my_package.module:name`. None: such records become dead letters."""
+
+    embedder_key: str = ""
+    """The key of an embedder behind HTTP. `OPENAI_API_KEY` is read too."""
+
     migrate: bool = True
     """Bring the SQL store's schema up to date at the start. False leaves that to `penstock migrate`: a schema of the
     release before will do until then, but what it has no place for waits."""

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import structlog
 
+from penstock.embedding import open_embedder
+from penstock.embedding.store import EmbeddingStore
 from penstock.stores.contract import Fence, SqlStore, Store
 from penstock.stores.errors import SchemaTooOld, StoreRejected, StoreUnavailable
 from penstock.stores.registry import sql_store, vector_store
@@ -37,7 +39,9 @@ class Stores:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._sql = sql_store(config.sql_url)
-        self._vectors = vector_store(config.vector_url)
+        self._vectors: Store = vector_store(config.vector_url)
+        if config.embedder:
+            self._vectors = EmbeddingStore(self._vectors, open_embedder(config.embedder, config.embedder_key))
         self._migrate = config.migrate
         self._setups: dict[Store, asyncio.Task[None]] = {}
 
