@@ -32,6 +32,8 @@ _SQL = {
 }
 _VECTORS = {
     "lancedb": ("penstock.stores.lancedb", "lancedb"),
+    "qdrant": ("penstock.stores.qdrant.server", "qdrant"),
+    "qdrant-edge": ("penstock.stores.qdrant.edge", "qdrant-edge"),
     "memory": ("penstock.stores.memory", ""),
 }
 _KEY_VALUES = {

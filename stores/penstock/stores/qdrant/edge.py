@@ -1,0 +1,279 @@
+"""Qdrant's engine in this process: a folder of shards, one a collection. One process at a time.
+
+The engine runs threads of its own and does not survive a fork: start other processes with `spawn`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import qdrant_edge as qdrant
+
+from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected, StoreUnavailable
+from penstock.stores.metrics import own_metric, url_options
+from penstock.stores.qdrant import edge_models as models
+from penstock.stores.qdrant.engine import (
+    BREADTH,
+    SHOWN,
+    TERMS,
+    VERSION,
+    Layout,
+    Missing,
+    Near,
+    Number,
+    Point,
+    Standing,
+    Wanted,
+    layout_of,
+)
+from penstock.stores.qdrant.store import QdrantStore
+
+_CONFIG = "edge_config.json"
+_NEW, _GONE = ".new-", ".gone-"
+"""What folders are called that are not collections yet, or not any more. No collection's name begins with a dot."""
+
+_T = TypeVar("_T")
+
+
+def open_vector(url: str) -> QdrantStore:
+    """The store of `qdrant-edge:///relative/folder` or `qdrant-edge:////absolute/folder`; nothing is opened yet.
+
+    Raises:
+        BadStoreURL: No folder, a host, or an option that is not known.
+    """
+    parts = urlsplit(url)
+    folder = unquote(parts.path[1:])
+    if parts.netloc or not folder:
+        raise BadStoreURL(
+            "qdrant-edge:// needs a folder: qdrant-edge:///relative/folder or qdrant-edge:////absolute/folder"
+        )
+    return QdrantStore(EdgeEngine(Path(folder)), own_metric(url_options(url, "metric")))
+
+
+class EdgeEngine:
+    """Shards below *folder*, each opened when it is first used. See `Engine`."""
+
+    alone = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._shards: dict[str, Any] = {}
+        self._opening = threading.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def open(self) -> None:
+        """See `Engine.open`. Makes the folder, and removes what a crash has left half made or half removed."""
+        await self._run(self._make_folder)
+
+    async def check(self) -> None:
+        """See `Engine.check`."""
+        await self._run(lambda: next(self.folder.iterdir(), None))
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        self._closed = True
+        while self._running:
+            await asyncio.wait(self._running)
+        await asyncio.to_thread(self._close_shards)
+
+    async def names(self) -> Sequence[str]:
+        """See `Engine.names`."""
+        return await self._run(self._names)
+
+    async def layout(self, name: str) -> Layout:
+        """See `Engine.layout`."""
+        return await self._run(self._layout, name)
+
+    async def create(self, name: str, layout: Layout) -> None:
+        """See `Engine.create`."""
+        await self._run(self._create, name, layout)
+
+    async def drop(self, name: str) -> bool:
+        """See `Engine.drop`."""
+        return await self._run(self._drop, name)
+
+    async def versions(self, name: str, ids: Sequence[str]) -> Mapping[str, int]:
+        """See `Engine.versions`."""
+        found = await self._ask(
+            name, lambda shard: shard.retrieve(list(ids), with_payload=[VERSION], with_vector=False)
+        )
+        return {str(each.id): each.payload[VERSION] for each in found}
+
+    async def upsert(self, name: str, points: Sequence[Point], below: int | None) -> None:
+        """See `Engine.upsert`. The log makes it one step, and the flush has it on disk."""
+
+        def upsert(shard: Any) -> None:
+            older = None if below is None else models.to_filter(Number(VERSION, "<", below))
+            shard.update(qdrant.UpdateOperation.upsert_points([models.to_point(each) for each in points], older))
+            shard.flush()
+
+        await self._ask(name, upsert)
+
+    async def points(self, name: str, ids: Sequence[str]) -> Sequence[Point]:
+        """See `Engine.points`."""
+        found = await self._ask(name, lambda shard: shard.retrieve(list(ids), with_payload=True, with_vector=True))
+        return [models.from_record(each) for each in found]
+
+    async def nearest(self, name: str, using: str, vector: bytes, limit: int, where: Wanted | None) -> Sequence[Near]:
+        """See `Engine.nearest`."""
+        request = qdrant.QueryRequest(
+            limit=limit,
+            query=qdrant.Query.Nearest(models.floats(vector), using=using),
+            with_payload=list(SHOWN),
+            filter=None if where is None else models.to_filter(where),
+            params=qdrant.SearchParams(hnsw_ef=max(BREADTH, limit)),
+        )
+        found = await self._ask(name, lambda shard: shard.query(request))
+        return [Near(each.payload, each.score) for each in found]
+
+    async def keys(self, name: str, after: str | None, limit: int) -> tuple[Sequence[str], str | None]:
+        """See `Engine.keys`."""
+        request = qdrant.ScrollRequest(offset=after, limit=limit, with_payload=["key"], with_vector=False)
+        found, further = await self._ask(name, lambda shard: shard.scroll(request))
+        return [each.payload["key"] for each in found], None if further is None else str(further)
+
+    async def count(self, name: str, where: Wanted | None = None) -> int:
+        """See `Engine.count`."""
+        request = qdrant.CountRequest(exact=True, filter=None if where is None else models.to_filter(where))
+        return int(await self._ask(name, lambda shard: shard.count(request)))
+
+    async def remove(self, name: str, where: Wanted) -> None:
+        """See `Engine.remove`."""
+
+        def remove(shard: Any) -> None:
+            shard.update(qdrant.UpdateOperation.delete_points_by_filter(models.to_filter(where)))
+            shard.flush()
+
+        await self._ask(name, remove)
+
+    async def standing(self, name: str) -> Standing:
+        """See `Engine.standing`."""
+        info = await self._ask(name, lambda shard: shard.info())
+        return Standing(info.points_count, info.segments_count, info.indexed_vectors_count)
+
+    async def optimise(self, name: str) -> bool:
+        """See `Engine.optimise`."""
+        return bool(await self._ask(name, lambda shard: shard.optimize()))
+
+    async def _ask(self, name: str, work: Callable[[Any], _T]) -> _T:
+        return await self._run(lambda: work(self._shard(name)))
+
+    async def _run(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """*work* in a thread. It runs to its end though the caller be cancelled, and `close` waits for it."""
+        if self._closed:
+            raise StoreUnavailable(f"the store of {self.folder} is closed")
+        task = asyncio.ensure_future(asyncio.to_thread(self._translated, work, *arguments))
+        self._running.add(task)
+        task.add_done_callback(self._settle)
+        return await asyncio.shield(task)
+
+    def _settle(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # of a call whose caller was cancelled nobody else asks
+
+    def _translated(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        with translated(f"folder {self.folder}"):
+            return work(*arguments)
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in (*self.folder.glob(f"{_NEW}*"), *self.folder.glob(f"{_GONE}*")):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _names(self) -> list[str]:
+        return sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{_CONFIG}"))
+
+    def _layout(self, name: str) -> Layout:
+        try:
+            config = json.loads((self.folder / name / _CONFIG).read_bytes())
+        except FileNotFoundError:
+            raise Missing(f"collection {name} is not in folder {self.folder}") from None
+        return layout_of(name, {of: (each["size"], each["distance"]) for of, each in config["vectors"].items()})
+
+    def _shard(self, name: str) -> Any:
+        with self._opening:
+            if name not in self._shards:
+                if not (self.folder / name / _CONFIG).exists():
+                    raise Missing(f"collection {name} is not in folder {self.folder}")
+                self._shards[name] = qdrant.EdgeShard.load(str(self.folder / name))
+            return self._shards[name]
+
+    def _create(self, name: str, layout: Layout) -> None:
+        """The shard appears whole, under its name, or not at all."""
+        with self._opening:
+            if (self.folder / name).exists():
+                return
+            new = self.folder / f"{_NEW}{secrets.token_hex(8)}"
+            shard = qdrant.EdgeShard.create(str(new), models.to_config(layout))
+            shard.update(qdrant.UpdateOperation.create_field_index(TERMS, qdrant.PayloadSchemaType.Keyword))
+            shard.flush()
+            shard.close()
+            new.rename(self.folder / name)
+            _sync(self.folder)
+
+    def _drop(self, name: str) -> bool:
+        with self._opening:
+            if not (self.folder / name).exists():
+                return False
+            self._shard_closed(name)
+            gone = (self.folder / name).rename(self.folder / f"{_GONE}{secrets.token_hex(8)}")
+            _sync(self.folder)
+        shutil.rmtree(gone, ignore_errors=True)
+        return True
+
+    def _shard_closed(self, name: str) -> None:
+        shard = self._shards.pop(name, None)
+        if shard is not None:
+            shard.close()
+
+    def _close_shards(self) -> None:
+        with self._opening:
+            for name in list(self._shards):
+                with contextlib.suppress(StoreError), translated(f"folder {self.folder}"):
+                    self._shard_closed(name)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn the engine's errors into store errors that begin with *what*, the cause attached.
+
+    It raises bare `Exception`s; their words are all there is to tell them apart (0.9). What is not known to be a
+    refusal counts as unavailable: trying again loses nothing, a dead letter needs a person.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except (TypeError, ValueError, OverflowError):
+        # Its text quotes the value, and so would a traceback.
+        raise StoreRejected(f"{what}: a value is of a type that the engine does not hold") from None
+    except BaseException as exc:
+        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+            raise
+        text = (str(exc).splitlines() or [type(exc).__name__])[0]
+        if "not initialized" in text:
+            raise Missing(f"{what}: the collection was dropped meanwhile") from exc
+        if "WouldBlock" in text:
+            raise StoreUnavailable(f"{what}: another process has the collection open, and only one can") from exc
+        kind = StoreRejected if "Vector dimension error" in text or "Wrong input" in text else StoreUnavailable
+        raise kind(f"{what}: {text}") from exc
