@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -61,16 +63,17 @@ class Client:
             raise BadStoreURL(f"{settings.where} is no URL of a Redis server: {exc}") from exc
         use_own_errors(pool)
         self._redis = redis.asyncio.Redis.from_pool(pool)
+        self._trips: set[asyncio.Future[Any]] = set()
 
     async def ping(self) -> None:
         """Answer, or raise `StoreUnavailable`."""
-        self._require_open()
-        with translated(self._settings.where):
-            await self._redis.ping()
+        await self._through(self._redis.ping)
 
     async def close(self) -> None:
-        """Close every connection. Later calls are refused."""
+        """Finish what is under way, then close every connection. Later calls are refused."""
         self._closed = True
+        if self._trips:
+            await asyncio.wait(self._trips)
         with translated(self._settings.where):
             await self._redis.aclose()
 
@@ -84,7 +87,6 @@ class Client:
 
     async def replace(self, changes: Sequence[Change]) -> list[Change]:
         """Make *changes*, each by itself. Returns those before which somebody else has changed the key."""
-        self._require_open()
         missed: list[Change] = []
         for at in range(0, len(changes), _AT_ONCE):
             some = changes[at : at + _AT_ONCE]
@@ -96,25 +98,23 @@ class Client:
 
         The server walks all of its keys, in short steps between which it serves others.
         """
-        self._require_open()
         pattern, cursor = self._layout.pattern(namespace, prefix), -1
         while cursor != 0:
-            with translated(self._settings.where):
-                cursor, names = await self._redis.scan(max(cursor, 0), match=pattern, count=_AT_ONCE)
+            cursor, names = await self._through(
+                partial(self._redis.scan, max(cursor, 0), match=pattern, count=_AT_ONCE)
+            )
             if names:
                 yield [self._layout.key_in(name) for name in names]
 
     async def _read(self, keys: Sequence[Key], places: Sequence[Callable[[Key], str]]) -> dict[Key, KeyValue]:
         """The rows that lie under *keys* in *places*; where in several, that of the last one."""
-        self._require_open()
         found: dict[Key, KeyValue] = {}
         for at in range(0, len(keys), _AT_ONCE):
             asked = [(key, place(key)) for key in keys[at : at + _AT_ONCE] for place in places]
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for _, name in asked:
-                    pipe.hmget(name, FIELDS)
-                with translated(self._settings.where):
-                    replies = await pipe.execute()
+            pipe = self._redis.pipeline(transaction=False)
+            for _, name in asked:
+                pipe.hmget(name, FIELDS)
+            replies = await self._through(pipe.execute)
             for (key, _), reply in zip(asked, replies, strict=True):
                 if (row := row_of(key, reply)) is not None:
                     found[key] = row
@@ -123,8 +123,7 @@ class Client:
     async def _replace_some(self, changes: Sequence[Change]) -> list[Any]:
         replies = await self._run(changes)
         if any(isinstance(reply, NoScriptError) for reply in replies):
-            with translated(self._settings.where):
-                await self._redis.script_load(_REPLACE)
+            await self._through(partial(self._redis.script_load, _REPLACE))
             # Those that were made are missed now, and found newer when they are read again.
             replies = await self._run(changes)
         for reply in replies:
@@ -133,12 +132,11 @@ class Client:
         return replies
 
     async def _run(self, changes: Sequence[Change]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for key, stamp, row in changes:
-                names = self._layout.value(key), self._layout.gone(key)
-                pipe.execute_command("EVALSHA", _SHA, 2, *names, stamp.hex() if stamp else "", *self._arguments(row))
-            with translated(self._settings.where):
-                replies: list[Any] = await pipe.execute(raise_on_error=False)
+        pipe = self._redis.pipeline(transaction=False)
+        for key, stamp, row in changes:
+            names = self._layout.value(key), self._layout.gone(key)
+            pipe.execute_command("EVALSHA", _SHA, 2, *names, stamp.hex() if stamp else "", *self._arguments(row))
+        replies: list[Any] = await self._through(partial(pipe.execute, raise_on_error=False))
         return replies
 
     def _arguments(self, row: KeyValue) -> list[Any]:
@@ -156,6 +154,19 @@ class Client:
         at_ms = "" if ends is None else -(-ends // 1000)
         return [at_ms, grace_ms, 0 if is_deleted else len(flat), *([] if is_deleted else flat), *rest]
 
-    def _require_open(self) -> None:
+    async def _through(self, trip: Callable[[], Awaitable[Any]]) -> Any:
+        """The answer to one round trip. It goes on where its caller is cancelled: a connection whose answers were not all
+        read would give them to the next one."""
         if self._closed:
             raise StoreUnavailable(f"the store at {self._settings.where} is closed")
+        task = asyncio.ensure_future(trip())
+        self._trips.add(task)
+        task.add_done_callback(self._trips.discard)
+        task.add_done_callback(_looked_at)
+        with translated(self._settings.where):
+            return await asyncio.shield(task)
+
+
+def _looked_at(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # or the loop would tell of one whose caller was cancelled
