@@ -32,6 +32,9 @@ _SQL = {
 }
 _VECTORS = {
     "lancedb": ("penstock.stores.lancedb", "lancedb"),
+    "pgvector": ("penstock.stores.pgvector", "postgres"),
+    "postgresql": ("penstock.stores.pgvector", "postgres"),
+    "postgres": ("penstock.stores.pgvector", "postgres"),
     "qdrant": ("penstock.stores.qdrant.server", "qdrant"),
     "qdrant-edge": ("penstock.stores.qdrant.edge", "qdrant-edge"),
     "memory": ("penstock.stores.memory", ""),

@@ -36,8 +36,10 @@ _IDLE_S = 1
 class Pool:
     """asyncpg's pool with our deadlines, errors and end. Belongs to the loop that uses it first."""
 
-    def __init__(self, settings: PostgresSettings) -> None:
+    def __init__(self, settings: PostgresSettings, begin: Callable[[Any], Awaitable[None]] | None = None) -> None:
+        """*begin* prepares a new connection in place of what messages and logs need."""
         self._settings = settings
+        self._begin = begin or (_begin if settings.statement_cache_size else use_record_types)
         self._pool: Any = None
         self._opening = asyncio.Lock()
         self._closed = False
@@ -141,7 +143,7 @@ class Pool:
             command_timeout=settings.timeout,
             statement_cache_size=settings.statement_cache_size,
             connection_class=_Connection,
-            init=_begin if settings.statement_cache_size else use_record_types,
+            init=self._begin,
             reset=_leave_as_it_is,
         )
 
