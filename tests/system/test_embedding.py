@@ -13,6 +13,7 @@ from penstock.embedding.functions import FunctionEmbedder
 from penstock.embedding.hashing import HashingEmbedder
 from penstock.embedding.store import EmbeddingStore
 from penstock.producer import Producer
+from penstock.query import InvalidQuery, Reader
 from penstock.stores.lancedb import open_vector as open_lance
 from penstock.stores.memory import open_vector
 from penstock.stores.vector_contract import VectorStore
@@ -181,3 +182,20 @@ async def test_a_worker_process_embeds_into_lancedb(tmp_path: Path) -> None:
     await store.close()
 
     assert len(found[0].vector) == 4 * 64
+
+
+async def test_a_reader_with_an_embedder_searches_for_texts(vectors: VectorStore, model: Model) -> None:
+    embedder = FunctionEmbedder(model, name="lengths")
+    await EmbeddingStore(vectors, embedder).write(
+        [embedding(RisingClock(), collection=COLLECTION, id=text, text=text) for text in ("a", "long text")]
+    )
+
+    async with Reader.open(vectors=vectors, embedder=embedder) as reader:
+        hits = await reader.search(COLLECTION, text="a", top_k=1)
+        with pytest.raises(InvalidQuery, match="either vector= or text="):
+            await reader.search(COLLECTION)
+    async with Reader.open(vectors=vectors) as reader:
+        with pytest.raises(InvalidQuery, match="set PENSTOCK_EMBEDDER"):
+            await reader.search(COLLECTION, text="a")
+
+    assert [hit.id for hit in hits] == ["a"]

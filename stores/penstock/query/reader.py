@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 from uuid import UUID
 
+from penstock.embedding import Embedder, open_embedder
+from penstock.embedding.cache import VectorCache
 from penstock.query.barrier import PATIENCE_S, After, Awaited, receipts_of, until_stored
 from penstock.query.cache_settings import CacheSettings
 from penstock.query.cached_reading import CachedReading
@@ -38,6 +40,10 @@ class ReaderSettings:
     sql_url: str = "sqlite:///./penstock.db"
     """The SQL store; `DATABASE_URL` is accepted too."""
     vector_url: str = "lancedb:///./vectors"
+    embedder: str = ""
+    """Makes vectors of the texts that are searched for; the workers' (`WorkerConfig.embedder`)."""
+    embedder_key: str = ""
+    """`OPENAI_API_KEY` is accepted too."""
 
 
 class Reader(StateReader, VectorReader):
@@ -63,8 +69,10 @@ class Reader(StateReader, VectorReader):
         after: After | None = None,
         timeout: float | None = PATIENCE_S,
         cache: Cache | None = None,
+        embedder: Embedder | None = None,
     ) -> None:
         self._cache = cache
+        self._vectors_of_texts = None if embedder is None else VectorCache(embedder)
         self._receipts = receipts_of(after)
         self._patience_s = timeout
         self._sql = sql
@@ -82,14 +90,15 @@ class Reader(StateReader, VectorReader):
         after: After | None = None,
         timeout: float | None = PATIENCE_S,
         cache: Cache | None = None,
+        embedder: Embedder | None = None,
     ) -> Self:
         """A reader of the stores at these URLs, for `async with`.
 
-        An open store may be given in place of a URL; it stays the caller's to close, and so does *cache*. *clock* tells
-        what has expired, in microseconds since 1970 UTC. Entered, it waits for the receipts in *after*, as the method
-        `after` does.
+        An open store may be given in place of a URL; it stays the caller's to close, and so do *cache* and *embedder*.
+        *clock* tells what has expired, in microseconds since 1970 UTC. Entered, it waits for the receipts in *after*,
+        as the method `after` does.
         """
-        return cls(sql, vectors, clock=clock, after=after, timeout=timeout, cache=cache)
+        return cls(sql, vectors, clock=clock, after=after, timeout=timeout, cache=cache, embedder=embedder)
 
     @classmethod
     def from_env(
@@ -101,11 +110,15 @@ class Reader(StateReader, VectorReader):
     ) -> Self:
         """A reader of the stores that the environment names: `PENSTOCK_SQL_URL`, `PENSTOCK_VECTOR_URL`. See `open`.
 
-        With `PENSTOCK_CACHE=on` it keeps answers in the queue server, `PENSTOCK_REDIS_URL`.
+        With `PENSTOCK_CACHE=on` it keeps answers in the queue server, `PENSTOCK_REDIS_URL`. `PENSTOCK_EMBEDDER` lets it
+        search for texts.
         """
         mapping = os.environ if mapping is None else mapping
         settings, caching = from_mapping(ReaderSettings, mapping), from_mapping(CacheSettings, mapping)
-        reader = cls(settings.sql_url, settings.vector_url, after=after, timeout=timeout)
+        embedder = open_embedder(settings.embedder, settings.embedder_key) if settings.embedder else None
+        reader = cls(settings.sql_url, settings.vector_url, after=after, timeout=timeout, embedder=embedder)
+        if embedder:
+            reader._opened.append(embedder)
         if caching.cache:
             from penstock.query.cache import Cache  # noqa: PLC0415 - the client of a queue server
 
@@ -258,6 +271,11 @@ class Reader(StateReader, VectorReader):
         if self._cache is not None and not isinstance(self._sql, CachedReading):
             self._sql = cast("SqlReading", CachedReading(self._sql, self._cache))
         return self._sql
+
+    def _embeddings(self) -> VectorCache:
+        if self._vectors_of_texts is None:
+            raise InvalidQuery("this reader has no embedder; set PENSTOCK_EMBEDDER, or give Reader.open its embedder=")
+        return self._vectors_of_texts
 
     def _vector_store(self) -> VectorReading:
         if isinstance(self._vectors, str):

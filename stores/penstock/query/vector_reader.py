@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from penstock.embedding.cache import VectorCache
 from penstock.query.filters import checked_values
 from penstock.query.page import MAX_LIMIT, InvalidQuery, checked_limit
 from penstock.stores.metrics import Metric
@@ -22,18 +23,24 @@ class VectorReader(ABC):
     def _vector_store(self) -> VectorReading:
         """The store that is asked. Raises `InvalidQuery` where there is none."""
 
+    @abstractmethod
+    def _embeddings(self) -> VectorCache:
+        """What makes vectors of texts. Raises `InvalidQuery` where there is nothing."""
+
     async def search(
         self,
         collection: str,
         *,
-        vector: Any,
+        vector: Any = None,
+        text: str | None = None,
         top_k: int = 10,
         where: Mapping[str, Any] | None = None,
         metric: Metric | None = None,
     ) -> list[Hit]:
-        """The *top_k* vectors nearest to *vector* that match the filter *where*, best first.
+        """The *top_k* vectors nearest to *vector*, or to that of *text*, that match the filter *where*, best first.
 
-        *vector* is a sequence of numbers, a one-dimensional numpy array, or float32 bytes. *metric* is `cosine`, `dot`
+        *vector* is a sequence of numbers, a one-dimensional numpy array, or float32 bytes. Of *text* it is made by the
+        reader's embedder, which has to be the one that made the collection's vectors. *metric* is `cosine`, `dot`
         or `l2`, and the store's own where None is given; a score is higher for what is nearer, so by `l2` it is minus
         the Euclidean distance.
 
@@ -41,9 +48,15 @@ class VectorReader(ABC):
             FilterError: *where* is malformed.
             Unsupported: The store has no such *metric*.
             DimensionMismatch: *vector* has another length than the collection's.
+            EmbedderUnavailable, EmbedderRejected: *text* has no vector (now).
         """
+        if (vector is None) == (text is None):
+            raise InvalidQuery("search: either vector= or text= is needed")
         with checked_values():
-            name, wanted = collection_name(collection), vector_bytes(vector)
+            name = collection_name(collection)
+            wanted = vector_bytes(vector) if text is None else b""
+        if text is not None:
+            (wanted,) = await self._embeddings().vectors_of([text])
         return list(await self._vector_store().search(name, wanted, checked_limit(top_k, "top_k"), where, metric))
 
     async def vectors(self, collection: str, ids: Sequence[str]) -> list[StoredVector | None]:
