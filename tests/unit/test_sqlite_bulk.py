@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from penstock.stores.sqlite.bulk import insert
+from penstock.stores.sqlite.bulk import insert, laid
 
 INSERT = "INSERT INTO t (id, text) VALUES (?, CAST(? AS TEXT)) ON CONFLICT (id) DO NOTHING"
 
@@ -24,22 +24,18 @@ def connection() -> Iterator[sqlite3.Connection]:
 def test_every_row_is_written_once_and_in_order(connection: sqlite3.Connection, rows: int) -> None:
     ids = [7 * number % 4_001 for number in range(rows)]
 
-    written = insert(connection, INSERT, [ids, list(map(str, ids))])
+    written = insert(connection, INSERT, laid([(one, str(one)) for one in ids]))
 
     assert written == rows
     assert connection.execute("SELECT id, text FROM t ORDER BY no").fetchall() == [(one, str(one)) for one in ids]
 
 
 def test_rows_that_are_there_are_not_counted(connection: sqlite3.Connection) -> None:
-    insert(connection, INSERT, [range(0, 900, 3), ["first"] * 300])
+    insert(connection, INSERT, laid([(one, "first") for one in range(0, 900, 3)]))
 
-    assert insert(connection, INSERT, [range(900), ["second"] * 900]) == 600
-
-
-def test_no_columns_are_no_rows(connection: sqlite3.Connection) -> None:
-    assert insert(connection, INSERT, []) == 0
+    assert insert(connection, INSERT, laid([(one, "second") for one in range(900)])) == 600
 
 
 def test_a_statement_whose_row_cannot_be_repeated_is_refused(connection: sqlite3.Connection) -> None:
     with pytest.raises(ValueError, match="one row of values with a conflict clause"):
-        insert(connection, "INSERT INTO t (id) VALUES (?)", [range(40)])
+        insert(connection, "INSERT INTO t (id) VALUES (?)", laid([(one,) for one in range(40)]))

@@ -12,8 +12,8 @@ from penstock.stores.schemas import FIRST_WITH_SEARCH, FIRST_WITH_STATE, refuse_
 from penstock.stores.sorting import Sorted, chunk_row, sort
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite import deletions, searching, state
-from penstock.stores.sqlite.bulk import insert
-from penstock.stores.sqlite.drafts import Columns, MessageRows, numbered, rows_of
+from penstock.stores.sqlite.bulk import Rows, insert, laid
+from penstock.stores.sqlite.drafts import MessageRows, numbered, rows_of
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.stores.sqlite.translation import translated
 from penstock.wire.records import Message, Record
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     size: int
     """How many records there are."""
     messages: MessageRows
-    logs: Columns
+    logs: Rows
 
     @classmethod
     def of(cls, records: Sequence[Record], fence: Fence | None = None) -> Self:
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
         with translated():
             found = sort(records)
             messages = rows_of(found.messages, are_plain=found.are_plain)
-            return cls(found, fence, len(records), messages, list(zip(*found.logs, strict=True)))
+            return cls(found, fence, len(records), messages, laid(found.logs))
 
 
 class NotAllNew(Exception):
@@ -73,7 +73,7 @@ def apply(connection: sqlite3.Connection, numbers: SessionNumbers, batch: Batch,
     return (
         deleted
         + stored
-        + insert(connection, _SQL["insert_chunk"], list(zip(*map(chunk_row, records.chunks), strict=True)))
+        + insert(connection, _SQL["insert_chunk"], laid([chunk_row(chunk) for chunk in records.chunks]))
         + insert(connection, _SQL["insert_log"], batch.logs)
         + (state.write(connection, records.states) if records.states else 0)
     )
@@ -101,9 +101,9 @@ def _messages(
 
 
 def _insert_messages(connection: sqlite3.Connection, numbers: SessionNumbers, rows: MessageRows) -> int:
-    insert(connection, _SQL["grow_session"], list(zip(*rows.sessions.values(), strict=True)))
+    insert(connection, _SQL["grow_session"], laid(list(rows.sessions.values())))
     known = numbers.of(connection, rows.sessions)
-    return sum(insert(connection, _SQL[name], numbered(columns, known)) for name, columns in rows.inserts)
+    return sum(insert(connection, _SQL[name], numbered(some, known)) for name, some in rows.inserts)
 
 
 def _merge_messages(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
-
-from penstock.stores.sqlite.drafts import Columns
+from typing import Any, NamedTuple
 
 _MOST_ROWS = 1_024
 """Rows of the largest statement. The others are a half of it, a quarter and so on, so that few make up any number.
@@ -22,17 +22,29 @@ and with 1,000. SQLite takes 32,766 values in a statement, which is 1,365 rows o
 _ROW = re.compile(r"(.*\bVALUES\s*)(\(.*\))(\s*ON CONFLICT\b.*)", re.DOTALL)
 
 
-def insert(connection: sqlite3.Connection, statement: str, columns: Columns) -> int:
-    """Run *statement*, an INSERT of one row, for each row of *columns*, in order. Returns how many rows it wrote."""
-    rows, width = len(columns[0]) if columns else 0, len(columns)
-    values = list(chain.from_iterable(zip(*columns, strict=True)))
-    written, size = 0, _MOST_ROWS
-    while rows:
-        while size > rows:
+class Rows(NamedTuple):
+    """Rows that one statement takes, of one width."""
+
+    width: int
+    values: list[Any]
+    """Laid end to end, as they are bound."""
+
+
+def laid(rows: Sequence[Sequence[Any]]) -> Rows:
+    """*rows* end to end."""
+    return Rows(len(rows[0]) if rows else 0, list(chain.from_iterable(rows)))
+
+
+def insert(connection: sqlite3.Connection, statement: str, rows: Rows) -> int:
+    """Run *statement*, an INSERT of one row, for each of *rows*, in order. Returns how many rows it wrote."""
+    width, values = rows
+    at, written, size = 0, 0, _MOST_ROWS
+    while at < len(values):
+        while at + size * width > len(values):
             size //= 2
-        at = len(values) - rows * width
-        written += connection.execute(_repeated(statement, size), values[at : at + size * width]).rowcount
-        rows -= size
+        end = at + size * width
+        written += connection.execute(_repeated(statement, size), values[at:end]).rowcount
+        at = end
     return written
 
 

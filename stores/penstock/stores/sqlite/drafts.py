@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from penstock.stores.sessions import growth
 from penstock.stores.soundness import is_plain
+from penstock.stores.sqlite.bulk import Rows, laid
 from penstock.wire.records import Message
-
-Columns: TypeAlias = Sequence[Sequence[Any]]
-"""A column for each value of a statement, all of one length."""
 
 _SESSION = Message._fields.index("session_id")
 _METADATA = Message._fields.index("metadata")
+
+_session_of = itemgetter(_SESSION)
 
 _STATEMENTS: tuple[tuple[str, Callable[[Message], Any]], ...] = (
     ("insert_plain_message", itemgetter(slice(_METADATA))),
@@ -35,12 +35,16 @@ class MessageRows(NamedTuple):
     """When each was created."""
     sessions: dict[str, list[Any]]
     """What they add to their sessions (`growth`)."""
-    inserts: list[tuple[str, Columns]]
+    inserts: list[tuple[str, Rows]]
     """Names of statements, and what they take, but for the sessions: the ids in place of the numbers."""
 
 
 def rows_of(messages: Sequence[Message], *, are_plain: bool = False) -> MessageRows:
-    """The rows of *messages*; *are_plain* where all are known to be (`is_plain`)."""
+    """The rows of *messages*, those of a session together; *are_plain* where all are known to be (`is_plain`).
+
+    SQLite then finds the place in the index of sessions once for each session, and what is read together lies together.
+    """
+    messages = sorted(messages, key=_session_of)
     short = messages if are_plain else [message for message in messages if is_plain(message)]
     whole = [] if len(short) == len(messages) else [message for message in messages if not is_plain(message)]
     with_metadata = [message for message in short if message[_METADATA] is not None]
@@ -49,13 +53,15 @@ def rows_of(messages: Sequence[Message], *, are_plain: bool = False) -> MessageR
         [message[1] for message in messages],
         growth(messages),
         [
-            (name, list(zip(*map(take, some), strict=True)))
+            (name, laid(list(map(take, some))))
             for (name, take), some in zip(_STATEMENTS, (plain, with_metadata, whole), strict=True)
             if some
         ],
     )
 
 
-def numbered(columns: Columns, numbers: dict[str, int]) -> Columns:
-    """*columns* with the numbers of the sessions in place of their ids."""
-    return [*columns[:_SESSION], list(map(numbers.__getitem__, columns[_SESSION])), *columns[_SESSION + 1 :]]
+def numbered(rows: Rows, numbers: dict[str, int]) -> Rows:
+    """*rows* with the numbers of the sessions in place of their ids."""
+    values = rows.values.copy()
+    values[_SESSION :: rows.width] = map(numbers.__getitem__, rows.values[_SESSION :: rows.width])
+    return Rows(rows.width, values)
