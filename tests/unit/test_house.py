@@ -24,6 +24,13 @@ def test_importing_the_producer_imports_no_worker_and_no_driver() -> None:
     assert shown.stdout.strip() == "[]"
 
 
+def test_the_fault_kit_needs_no_test_library() -> None:
+    code = "import sys, penstock.testing; print([m for m in ('pytest', 'hypothesis') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert shown.stdout.strip() == "[]"
+
+
 def test_every_part_is_typed() -> None:
     """`py.typed` must lie in each portion of a namespace package."""
     parts = [path for path in ROOT.glob("*/penstock/*") if path.is_dir() and path.name != "__pycache__"]

@@ -99,7 +99,7 @@ def test_changelog_knows_this_version() -> None:
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [*PARTS, "testing.conformance"])
 def test_a_part_exports_at_most_ten_names_and_has_them(part: str) -> None:
     module = importlib.import_module(f"penstock.{part}")
 

@@ -12,8 +12,18 @@ import pytest
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)))
 
 from penstock.testing.conformance.filters import FilterConformance
+from penstock.testing.conformance.key_values import KeyValueConformance, Place
 from penstock.testing.conformance.records import Backend, Counts
 from penstock.testing.conformance.sql import SqlStoreConformance
 from penstock.testing.conformance.vectors import Row, VectorStoreConformance
 
-__all__ = ["Backend", "Counts", "FilterConformance", "Row", "SqlStoreConformance", "VectorStoreConformance"]
+__all__ = [
+    "Backend",
+    "Counts",
+    "FilterConformance",
+    "KeyValueConformance",
+    "Place",
+    "Row",
+    "SqlStoreConformance",
+    "VectorStoreConformance",
+]
