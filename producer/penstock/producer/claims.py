@@ -125,7 +125,7 @@ class Claims:
                         reply = await self._kept(claim, push, reply)
                 if isinstance(reply, Pushed):
                     claim.answer = True
-                    turn.last = Placed(where, reply.entry_id, wall_clock_us())
+                    turn.last = claim.placed = Placed(where, reply.entry_id, wall_clock_us())
                 elif reply.live:
                     claim.stamps.observe(reply.stamp)
                     claim.answer = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from uuid import UUID
 
 from penstock.producer.buffer import Buffer
@@ -15,8 +15,10 @@ from penstock.producer.receipt import Receipt, at_level
 from penstock.producer.settings import ProducerSettings, settings_for
 from penstock.producer.stream import Stream
 from penstock.wire.building_state import DEFAULT_NAMESPACE
+from penstock.wire.frames import decode
 from penstock.wire.ids import RisingClock
 from penstock.wire.levels import LEVELS, Durability, level_of
+from penstock.wire.records import KeyValue
 from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
@@ -159,7 +161,25 @@ class Producer(Calls[Receipt]):
             RecordDropped: The producer's strategy leaves the record out; the key was not set.
             ProducerClosed: It is not started, or closed meanwhile; the message says whether the key may have been set.
         """
-        return await self._outbox.claims.decide(self._claim(key, value, namespace, ttl_s), timeout)
+        return await self.claim(key=key, value=value, namespace=namespace, ttl_s=ttl_s, timeout=timeout) is not None
+
+    async def claim(
+        self,
+        *,
+        key: str,
+        value: Any,
+        namespace: str = DEFAULT_NAMESPACE,
+        ttl_s: float | None = None,
+        timeout: float | None = PATIENCE_S,  # noqa: ASYNC109 - the public word for it
+    ) -> tuple[KeyValue, Receipt] | None:
+        """`set_if_absent` for those who follow the value: what was set, and its receipt; None where it says False."""
+        claim = self._claim(key, value, namespace, ttl_s)
+        if not await self._outbox.claims.decide(claim, timeout):
+            return None
+        record = cast("KeyValue", decode(claim.packed))
+        receipt = self._ticket(record.id, "state", claim.order, b"")
+        receipt.fate = claim.placed
+        return record, receipt
 
     async def ready(
         self,

@@ -155,8 +155,8 @@ class Client:
         return [at_ms, grace_ms, 0 if is_deleted else len(flat), *([] if is_deleted else flat), *rest]
 
     async def _through(self, trip: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer to one round trip. It goes on where its caller is cancelled: a connection whose answers were not all
-        read would give them to the next one."""
+        """The answer to one round trip. It goes on where its caller is cancelled: a connection with answers that nobody
+        has read would give them to the next one."""
         if self._closed:
             raise StoreUnavailable(f"the store at {self._settings.where} is closed")
         task = asyncio.ensure_future(trip())
