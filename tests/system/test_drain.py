@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
+from penstock.stores.contract import Fence
 from penstock.stores.errors import SchemaTooOld, StaleOwner, StoreRejected
+from penstock.stores.preparing import Prepared
 from penstock.wire.entries import Commit, Push
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.frames import Frame, encode, frame_of
@@ -258,6 +261,50 @@ async def test_a_slice_ends_in_time_and_asks_to_be_rung_again(queue: Queue) -> N
     assert moved is not None
     assert moved.records < 50
     assert moved.generation > 1
+
+
+@dataclass
+class PreparingStore(ListStore):
+    """Notes of which batches it was shown ahead, and which of them came as it had prepared them."""
+
+    shown: list[list[Record]] = field(default_factory=list)
+    ready: list[bool] = field(default_factory=list)
+
+    async def prepare(self, records: list[Record]) -> list[Record]:
+        self.shown.append(records)
+        return Prepared(records, None)
+
+    async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
+        self.ready.append(isinstance(records, Prepared))
+        if len(self.ready) == 1:
+            async with asyncio.timeout(5):  # the second batch is shown while the first one is written
+                while len(self.shown) < 2:
+                    await asyncio.sleep(0)
+        return await super().write(records, fence)
+
+
+async def test_the_next_batch_is_prepared_while_one_is_written(queue: Queue) -> None:
+    store, sender = PreparingStore(), Sender(queue)
+    for n in range(3):
+        await sender.push(sender.message(str(n)))
+
+    await drain(site_of(queue, store, batch_records=1), MESSAGES)
+
+    assert store.ready == [True] * 3
+    assert store.shown == store.writes
+    assert [row.content for row in store.messages()] == ["0", "1", "2"]
+    assert (await total(queue)).balanced
+
+
+async def test_what_a_strategy_may_change_is_not_prepared_before(queue: Queue) -> None:
+    store, sender = PreparingStore(), Sender(queue)
+    store.shown = [[], []]
+    await sender.push(sender.message("mail me: a@example.org"))
+
+    await drain(site_of(queue, store, strategy="mask"), MESSAGES)
+
+    assert store.shown == [[], []]
+    assert store.ready == [False]
 
 
 async def _until_free(queue: Queue) -> None:

@@ -11,6 +11,7 @@ import structlog
 from penstock.embedding.store import EmbeddingStore
 from penstock.stores.contract import Store
 from penstock.stores.errors import SchemaTooOld, StaleOwner, StoreRejected, StoreUnavailable
+from penstock.stores.preparing import Preparing
 from penstock.wire.backoff import next_delay_s
 from penstock.wire.caching import AnswerCache, subjects_of
 from penstock.wire.entries import Commit, Lease
@@ -189,6 +190,8 @@ class _SliceRun:
         self._site = site
         self._canary = canary
         self._store = store
+        # A strategy changes what is written, and may go by what was stored of the batch before.
+        self._preparing = store if isinstance(store, Preparing) and site.sieve is None else None
         self._held = held
         self._moved = moved
         self._is_behind = False
@@ -232,7 +235,10 @@ class _SliceRun:
         return self._site.fleet.stopping.is_set() or await self._site.lanes.is_paused(self._partition.lane)
 
     async def _next(self) -> Batch:
-        return decode(await self._log.next_prefix())
+        batch = decode(await self._log.next_prefix())
+        if self._preparing is not None and batch.items:
+            batch.items = await self._preparing.prepare(batch.items)
+        return batch
 
     async def _awaited(self) -> Batch:
         """The next batch, waited for as long as a drain lingers."""
@@ -275,6 +281,8 @@ class _SliceRun:
     async def _sift(self, batch: Batch, streams: Settlement) -> Sifted:
         """What the strategy makes of the records to store. It sees the messages of streams, which have all the text."""
         sieve = self._site.sieve
+        if sieve is None and not (streams.messages or batch.chunks):
+            return Sifted(batch.items)  # as the store has prepared them
         records: list[Record] = [*batch.items, *streams.messages]
         if self._site.config.stream_policy == "all_chunks" and (sieve is None or sieve.takes_chunks):
             records.extend(batch.chunks)

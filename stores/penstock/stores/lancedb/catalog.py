@@ -3,34 +3,82 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lancedb
 
 from penstock.stores.errors import StoreError, StoreUnavailable
 from penstock.stores.lancedb.columns import DELETED, is_marked, table_dimension
+from penstock.stores.lancedb.keys import MAX_KEYS, Keys
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.repair import is_whole, newest_manifest, step_back, table_folder
 from penstock.stores.lancedb.translate import translated
+from penstock.stores.lancedb.versions import Version, is_newest, is_there, version_at
 from penstock.wire.logs import logger
 
 _LOGGER = "penstock.stores.lancedb"
 
 
-class Collection(NamedTuple):
+class Collection:
     """An open table."""
 
-    name: str
-    table: Any
-    """The driver's handle, at the latest version."""
-    dimension: int
-    marked: bool
-    """It tells tombstones from vectors."""
-    folder: int
-    """The inode of its folder: another one has its name once it was dropped and made anew."""
+    __slots__ = ("_at", "_keys", "_keys_at", "_path", "dimension", "marked", "merges", "name", "table")
+
+    def __init__(self, name: str, table: Any, schema: Any, path: Path) -> None:
+        self.name = name
+        self.table = table
+        """The driver's handle."""
+        self.dimension = table_dimension(name, schema)
+        self.marked = is_marked(schema)
+        """It tells tombstones from vectors."""
+        self.merges = 0
+        """How many batches were merged since the table was opened, or another process wrote to it."""
+        self._path = path
+        self._at: Version | None = None
+        self._keys: Keys | None = None
+        self._keys_at: Version | None = None
+
+    @property
+    def version(self) -> int | None:
+        """The version that the handle is at; None where only the driver can tell."""
+        return self._at and self._at.number
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the handle is at the newest version."""
+        return self._at is not None and is_newest(self._path, self._at)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the handle's version is gone: removed by a compaction, or with its table."""
+        return self._at is not None and not is_there(self._path, self._at)
+
+    @property
+    def keys(self) -> Keys | None:
+        """What the table holds at the handle's version, where that is known."""
+        return self._keys if self._at is not None and self._keys_at == self._at else None
+
+    def settle(self, version: int, keys: Keys | None = None) -> None:
+        """Note that the handle is at *version*, which holds *keys*."""
+        self._at = self._keys_at = version_at(self._path, version)
+        self._keys = keys
+
+    async def refresh(self) -> None:
+        """Bring the handle to the newest version."""
+        if not self.is_current:
+            await self.table.checkout_latest()
+            self.marked = is_marked(await self.table.schema())
+            self.merges = 0
+            self.settle(await self.table.version())
+
+    @contextlib.asynccontextmanager
+    async def tidied(self) -> AsyncIterator[None]:
+        """What the holder of the lock commits within brings no key, so those that are known stay known."""
+        keys = self.keys
+        yield
+        self.settle(await self.table.version(), keys)
 
 
 class Catalog:
@@ -59,43 +107,41 @@ class Catalog:
         """
         with self.translated(name):
             known = self._open.get(name)
-            if known is not None and known.folder != self._inode(name):
+            if known is not None and known.is_replaced:
                 self._forget_all()
                 known = None
             if known is not None:
-                await known.table.checkout_latest()
-                return known if known.marked else self._keep(name, known.table, await known.table.schema())
+                await known.refresh()
+                return known
             if not self.folder.exists():  # the driver would create it, and a reader must not
                 return None
             connection = await self._connect()
             if not await self._mend(name, locked=locked):
                 return None
             table = await connection.open_table(name)
-            return self._keep(name, table, await table.schema())
+            return await self._keep(name, table, await table.schema())
 
-    async def create(self, name: str, batch: Any) -> Collection:
+    async def create(self, name: str, batch: Any, keys: Keys) -> Collection:
         """A new table that holds *batch*, in one commit. Only the holder of the table's lock may call it."""
         with self.translated(name):
             connection = await self._connect()
-            return self._keep(name, await connection.create_table(name, batch), batch.schema)
+            return await self._keep(name, await connection.create_table(name, batch), batch.schema, keys)
 
-    async def mark(self, known: Collection) -> Collection:
-        """*known* once it tells tombstones from vectors. Only the holder of the table's lock may call it."""
+    async def mark(self, known: Collection) -> None:
+        """Have *known* tell tombstones from vectors. Only the holder of the table's lock may call it."""
         with self.translated(known.name):
-            await known.table.add_columns({DELETED: "false"})
-            return self._keep(known.name, known.table, await known.table.schema())
+            async with known.tidied():
+                await known.table.add_columns({DELETED: "false"})
+            known.marked = True
 
-    def _keep(self, name: str, table: Any, schema: Any) -> Collection:
-        dimension = table_dimension(name, schema)
-        self._open[name] = collection = Collection(name, table, dimension, is_marked(schema), self._inode(name))
+    def has_room_for(self, keys: int) -> bool:
+        """Whether so many more may be kept in memory."""
+        return keys + sum(len(each.keys or ()) for each in self._open.values()) <= MAX_KEYS
+
+    async def _keep(self, name: str, table: Any, schema: Any, keys: Keys | None = None) -> Collection:
+        self._open[name] = collection = Collection(name, table, schema, table_folder(self.folder, name))
+        collection.settle(await table.version(), keys)
         return collection
-
-    def _inode(self, name: str) -> int:
-        """0 when there is no such folder, which none has."""
-        try:
-            return table_folder(self.folder, name).stat().st_ino
-        except FileNotFoundError:
-            return 0
 
     def _forget_all(self) -> None:
         """Open everything afresh: what the driver remembers of a table goes by its path and its versions' numbers, and
@@ -109,8 +155,8 @@ class Catalog:
         if self._closed:
             raise StoreUnavailable(f"the store of {self.folder} is closed")
         if self._connection is None:
-            # Zero: every read looks for a newer version first, so commits of other processes are seen at once.
-            self._connection = await lancedb.connect_async(self.folder, read_consistency_interval=timedelta(0))
+            # The driver's own look for newer versions lists all there are, at every step; `find` looks before each.
+            self._connection = await lancedb.connect_async(self.folder)
         return self._connection
 
     async def _mend(self, name: str, *, locked: bool) -> bool:

@@ -92,6 +92,13 @@ def to_batch(records: Sequence[VectorRecord], dimension: int, *, marked: bool = 
     return pa.record_batch(columns, schema=schema(dimension, marked=marked))
 
 
+def with_marks(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch without tombstones, for a table that is marked."""
+    dimension = batch.schema.field("vector").type.list_size
+    none = pa.array(np.zeros(batch.num_rows, np.bool_))
+    return pa.record_batch([*batch.columns, none], schema=schema(dimension, marked=True))
+
+
 def _rows(records: Sequence[VectorRecord], dimension: int) -> tuple[list[Embedding], list[bool]]:
     """*records* as rows, and which of them are tombstones: these have a vector of zeros, which is near nothing."""
     zeros = bytes(FLOAT_BYTES * dimension)

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from penstock.stores.contract import Fence, Partial, Trial
-from penstock.stores.embeddings import by_collection, check_query, dimension_after, stored_vector, try_out
+from penstock.stores.embeddings import by_collection, check_query, stored_vector, try_out
 from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected
 from penstock.stores.filters import parse
 from penstock.stores.lancedb import columns, reading, upkeep
@@ -20,20 +19,21 @@ from penstock.stores.lancedb.catalog import Catalog, Collection
 from penstock.stores.lancedb.compaction import compact, is_due
 from penstock.stores.lancedb.durability import sync_table
 from penstock.stores.lancedb.filtering import to_lance
+from penstock.stores.lancedb.keys import Keys
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.removal import remove_leftovers, remove_table
 from penstock.stores.lancedb.repair import table_folder
 from penstock.stores.lancedb.translate import translated
+from penstock.stores.lancedb.writing import Part, commit, parts_of, rows_of
 from penstock.stores.metrics import METRICS, Metric, chosen_metric, own_metric, url_options
+from penstock.stores.preparing import Prepared
 from penstock.stores.rows import Hit, StoredVector
 from penstock.stores.vector_contract import Shape, VectorCapabilities
 from penstock.wire.logs import logger
-from penstock.wire.records import Embedding, EmbeddingDeletion, Record, VectorRecord
+from penstock.wire.records import Embedding, Record, VectorRecord
 
 LOCK_TIMEOUT_S = 30.0
 """How long a write waits for another writer of the table; a compaction of a million rows takes seconds."""
-
-MERGE_TIMEOUT = timedelta(seconds=60)
 
 COMMITS_PER_LOOK = 16
 """How many commits a process makes to a table between two looks at the table's fragments."""
@@ -85,6 +85,13 @@ class LanceStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             await asyncio.to_thread(remove_leftovers, self.folder)
 
+    async def prepare(self, records: list[Record]) -> list[Record]:
+        """See `Preparing.prepare`."""
+        try:
+            return Prepared(records, await asyncio.to_thread(parts_of, records))
+        except StoreRejected:
+            return records
+
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:  # noqa: ARG002 - unfenced
         """See `Store.write`. The fence is not looked at: the lock and the version of each vector stand in for it.
 
@@ -93,8 +100,8 @@ class LanceStore:
         Raises:
             DimensionMismatch: Names both lengths; nothing of the batch was written.
         """
-        # One a key, or Lance would insert both of two new rows with one id (lance#7907).
-        parts = by_collection(records)
+        # In a thread: 5,000 vectors of 1,536 numbers are 30 MB to copy.
+        parts = records.made if isinstance(records, Prepared) else await asyncio.to_thread(parts_of, records)
         held = await self._lock(parts)
         return await self._finish(self._write(parts), held)
 
@@ -118,20 +125,19 @@ class LanceStore:
             task.add_done_callback(_log_failure)
             raise
 
-    async def _write(self, parts: Mapping[str, Sequence[VectorRecord]]) -> int:
+    async def _write(self, parts: Mapping[str, Part]) -> int:
         found = {name: await self._catalog.find(name, locked=True) for name in parts}
-        # In a thread: 5,000 vectors of 1,536 numbers are 30 MB to copy.
-        batches = {name: await asyncio.to_thread(_batch, name, parts[name], known) for name, known in found.items()}
-        return sum([await self._write_part(name, found[name], batch) for name, batch in batches.items() if batch])
+        rows = {name: await rows_of(name, part, found[name]) for name, part in parts.items()}
+        return sum([await self._write_part(name, part, rows[name], found[name]) for name, part in parts.items()])
 
-    async def _write_part(self, name: str, known: Collection | None, batch: Any) -> int:
+    async def _write_part(self, name: str, part: Part, rows: Any, known: Collection | None) -> int:
+        if rows is None:
+            return 0
         with self._catalog.translated(name):
             if known is None:
-                known, changed = await self._catalog.create(name, batch), int(batch.num_rows)
+                known, changed = await self._catalog.create(name, rows, Keys(part.numbers)), len(part.records)
             else:
-                if columns.is_marked(batch.schema) and not known.marked:
-                    known = await self._catalog.mark(known)
-                changed = await _merge(known.table, columns.checked(batch))
+                changed = await commit(self._catalog, known, part, rows)
             # Before the write returns: power lost after it must not undo what the queue is about to trim.
             await self._sync(name)
         await self._compact_at_times(known)
@@ -154,7 +160,8 @@ class LanceStore:
         with self._catalog.translated(collection.name):
             if not await is_due(collection.table):
                 return False
-            await compact(collection.table)
+            async with collection.tidied():
+                await compact(collection.table)
             await self._sync(collection.name)
         return True
 
@@ -271,7 +278,8 @@ class LanceStore:
         if found is None:
             return {}
         with self._catalog.translated(name):
-            done = await upkeep.tend(found, tombstones_before_us)
+            async with found.tidied():
+                done = await upkeep.tend(found, tombstones_before_us)
             if done:
                 await self._sync(name)
         return done
@@ -286,26 +294,9 @@ class LanceStore:
             return await asyncio.to_thread(remove_table, self.folder, name)
 
 
-def _batch(name: str, records: Sequence[VectorRecord], known: Collection | None) -> Any:
-    """What is written; None when there is nothing to delete from."""
-    dimension = dimension_after(name, known and known.dimension, records)
-    if dimension is None:
-        return None
-    marked = (known is not None and known.marked) or any(isinstance(each, EmbeddingDeletion) for each in records)
-    with translated(f"collection {name}"):
-        return columns.to_batch(records, dimension, marked=marked)
-
-
 def _check(embedding: Embedding, dimension: int) -> None:
     with translated(f"collection {embedding.collection}"):
         columns.to_batch([embedding], dimension)
-
-
-async def _merge(table: Any, batch: Any) -> int:
-    """Insert or replace in one commit; how many rows were new or newer."""
-    merge = table.merge_insert("id").when_matched_update_all(where="source.version > target.version")
-    done = await merge.when_not_matched_insert_all().execute(batch, timeout=MERGE_TIMEOUT)
-    return int(done.num_inserted_rows + done.num_updated_rows)
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:
