@@ -12,71 +12,12 @@ from penstock.query import Reader
 from penstock.query.search_text import parse
 from penstock.stores.contract import SqlStore
 from penstock.stores.queries import FoundQuery, Position
-from penstock.stores.search import MAX_TEXT_CHARS, MAX_WORD_CHARS, Search, Term, holds
+from penstock.stores.search import MAX_TEXT_CHARS, Search, Term, holds
 from penstock.testing.conformance.records import START_US, Backend, log, message
+from penstock.testing.conformance.search_samples import FOUND, TEXTS
 from penstock.testing.conformance.state_records import FAR_US, forgotten, hidden
 from penstock.wire.ids import format_id, to_us
 from penstock.wire.records import Message, Record
-
-TEXTS = {
-    0: "The quick brown fox, and the lazy dog.",
-    1: "The brown quick fox: e-mail snake_case don't 3.14",
-    2: "Café in der Straße, Ñandú, ЁЛКА, ﬁne",
-    3: "世界你好。我们在学习。 東京タワー 학교에서 ภาษาไทย हिन्दी",
-    4: "Launch 👩‍🚀🎉 now 👍🏽",
-    5: "'); DROP TABLE messages; -- \" OR 1=1 * NEAR(a b) {x:y}",
-    6: f"{'x' * 3_000} behind a blob",
-    7: "",
-}
-
-FOUND: dict[str, set[int]] = {
-    "fox": {0, 1},
-    "FOX dog": {0},
-    '"quick brown"': {0},
-    '"brown quick fox"': {1},
-    '"fox and"': {0},
-    "fox -dog": {1},
-    'fox -"quick brown"': {1},
-    "qui*": {0, 1},
-    "qui": set(),
-    '"quick bro"': set(),
-    "la* -fox": {4},
-    "e-mail": {1},
-    "mail": {1},
-    "e-ma*": {1},
-    "mail-e": set(),
-    "snake_case snake": {1},
-    "don't": {1},
-    "3.14": {1},
-    "3.15": set(),
-    "cafe": {2},
-    "CAFÉ strasse nandu": {2},
-    "cafe\u0301": {2},
-    "елка fine": {2},
-    "世界": {3},
-    "界世": set(),
-    "界你": {3},
-    '"世界 你好"': {3},
-    "学校": set(),
-    "タワー": {3},
-    "タウー": set(),
-    "학교": {3},
-    "ไทย": {3},
-    "हिन्दी": {3},
-    "हन्दी": set(),
-    "🎉": {4},
-    "👩‍🚀": {4},
-    "🚀👩": set(),
-    "👍": {4},
-    "drop table": {5},
-    '"); DROP TABLE messages; --': {5},
-    "x:y NEAR": {5},
-    "or and": set(),
-    "x" * 3_000: {6},
-    "x" * (MAX_WORD_CHARS + 1): {6},
-    "x" * (MAX_WORD_CHARS - 1): set(),
-    "x" * (MAX_WORD_CHARS - 1) + "*": {6},
-}
 
 _WORDS = st.sampled_from(["a", "ab", "abc", "b", "é", "e", "世", "界", "ß", "ss", "🎉", "1", "Ab"])
 _TEXTS = st.lists(_WORDS, max_size=8).map(" ".join) | st.text(max_size=30).map(lambda text: text.replace("\0", ""))
