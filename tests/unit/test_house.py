@@ -31,6 +31,15 @@ def test_the_fault_kit_needs_no_test_library() -> None:
     assert shown.stdout.strip() == "[]"
 
 
+def test_the_contracts_of_stores_need_no_driver() -> None:
+    """Who writes a store installs `penstock[testing]` and a driver of their own."""
+    missing = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))"
+    code = f"{missing}; from penstock.testing import conformance; print(conformance.__all__)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "VectorStoreConformance" in shown.stdout
+
+
 def test_every_part_is_typed() -> None:
     """`py.typed` must lie in each portion of a namespace package."""
     parts = [path for path in ROOT.glob("*/penstock/*") if path.is_dir() and path.name != "__pycache__"]
