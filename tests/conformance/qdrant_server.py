@@ -96,7 +96,7 @@ class Answers(points.PointsServicer, collections.CollectionsServicer, root.Qdran
                 shutil.rmtree(self.folder / request.collection_name)
             return grpc.CollectionOperationResponse(result=shard is not None)
         shard = await self.shard(request, context)
-        shard.update(edge.UpdateOperation.delete_points_by_filter(_filter(request.points.filter)))
+        shard.update(edge.UpdateOperation.delete_points_by_filter(to_edge_filter(request.points.filter)))
         return grpc.PointsOperationResponse()
 
     async def CreateFieldIndex(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -109,7 +109,7 @@ class Answers(points.PointsServicer, collections.CollectionsServicer, root.Qdran
         self.before_upsert(request)
         shard = await self.shard(request, context)
         assert request.wait
-        condition = _filter(request.update_filter) if request.HasField("update_filter") else None
+        condition = to_edge_filter(request.update_filter) if request.HasField("update_filter") else None
         try:
             shard.update(edge.UpdateOperation.upsert_points(list(map(_point, request.points)), condition))
         except Exception as exc:  # noqa: BLE001 - the engine raises nothing else
@@ -125,7 +125,7 @@ class Answers(points.PointsServicer, collections.CollectionsServicer, root.Qdran
                 limit=request.limit,
                 query=edge.Query.Nearest(vector, using=request.using),
                 with_payload=_payload_of(request),
-                filter=_filter(request.filter) if request.HasField("filter") else None,
+                filter=to_edge_filter(request.filter) if request.HasField("filter") else None,
                 params=edge.SearchParams(hnsw_ef=request.params.hnsw_ef),
             )
         )
@@ -147,7 +147,7 @@ class Answers(points.PointsServicer, collections.CollectionsServicer, root.Qdran
 
     async def Count(self, request: Any, context: Any) -> Any:  # noqa: N802
         shard = await self.shard(request, context)
-        wanted = _filter(request.filter) if request.HasField("filter") else None
+        wanted = to_edge_filter(request.filter) if request.HasField("filter") else None
         count = shard.count(edge.CountRequest(exact=request.exact, filter=wanted))
         return grpc.CountResponse(result=grpc.CountResult(count=count))
 
@@ -216,7 +216,8 @@ def _value(value: Any) -> Any:
     return grpc.Value(**{kind: value})
 
 
-def _filter(wanted: Any) -> Any:
+def to_edge_filter(wanted: Any) -> Any:
+    """A filter of a message, as the engine takes it."""
     return edge.Filter(
         must=_conditions(wanted.must), should=_conditions(wanted.should), must_not=_conditions(wanted.must_not)
     )
@@ -228,7 +229,7 @@ def _conditions(conditions: Iterable[Any]) -> list[Any] | None:
 
 def _condition(condition: Any) -> Any:
     if condition.HasField("filter"):
-        return _filter(condition.filter)
+        return to_edge_filter(condition.filter)
     field = condition.field
     if field.HasField("match"):
         return edge.FieldCondition(field.key, match=edge.MatchAny(list(field.match.keywords.strings)))

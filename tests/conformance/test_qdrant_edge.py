@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import get_args
 
+import numpy as np
 import pytest
 
+from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable, Unsupported
+from penstock.stores.metrics import Metric, scorer
+from penstock.stores.qdrant import walking
 from penstock.stores.qdrant.edge import EdgeEngine, open_vector
+from penstock.stores.qdrant.engine import EXACT_BELOW
 from penstock.stores.qdrant.store import QdrantStore
 from penstock.stores.vector_contract import VectorStore
-from penstock.testing.conformance.vectors import Row, VectorStoreConformance
-from tests.conformance.qdrant_reader import quick_folder, read_collection
+from penstock.testing.conformance.vector_records import Row, embedding, floats
+from penstock.testing.conformance.vectors import VectorStoreConformance
+from penstock.wire.ids import new_id
+from penstock.wire.records import Embedding, EmbeddingDeletion
+from tests.conformance.qdrant_reader import quick_folder, read_collection, read_points
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[QdrantStore]:
+def folder() -> Iterator[Path]:
     with quick_folder() as folder:
-        store = open_vector(f"qdrant-edge:///{folder}/vectors")
-        await store.setup()
-        yield store
-        await store.close()
+        yield folder / "vectors"
+
+
+@pytest.fixture
+async def store(folder: Path) -> AsyncIterator[QdrantStore]:
+    store = open_vector(f"qdrant-edge:///{folder}")
+    await store.setup()
+    yield store
+    await store.close()
 
 
 class TestQdrantEdge(VectorStoreConformance):
@@ -27,3 +46,195 @@ class TestQdrantEdge(VectorStoreConformance):
         assert isinstance(store, QdrantStore)
         assert isinstance(store._engine, EdgeEngine)
         return read_collection(store._engine.folder / collection)
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [("qdrant-edge:///data/vectors", "data/vectors"), ("qdrant-edge:////var/lib/x%20y?metric=l2", "/var/lib/x y")],
+)
+def test_the_url_names_a_folder(url: str, folder: str) -> None:
+    engine = open_vector(url)._engine
+
+    assert isinstance(engine, EdgeEngine)
+    assert engine.folder == Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("qdrant-edge://", "qdrant-edge:///relative"),
+        ("qdrant-edge://host/data", "qdrant-edge:///relative"),
+        ("qdrant-edge:///data?api_key=k", "known are metric"),
+    ],
+)
+def test_a_url_without_a_folder_is_refused_with_the_remedy(url: str, remedy: str) -> None:
+    with pytest.raises(BadStoreURL, match=remedy):
+        open_vector(url)
+
+
+async def test_a_folder_that_was_never_set_up_is_unavailable_and_not_made(tmp_path: Path) -> None:
+    store = QdrantStore(EdgeEngine(tmp_path / "missing"))
+
+    with pytest.raises(StoreUnavailable, match="set up"):
+        await store.write([embedding("a")])
+    with pytest.raises(StoreUnavailable, match="missing"):
+        await store.check()
+    assert not (tmp_path / "missing").exists()
+
+
+async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
+    await store.close()
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.write([embedding("a")])
+
+
+async def test_a_collection_that_another_one_has_open_is_unavailable_until_it_is_closed(
+    store: QdrantStore, folder: Path
+) -> None:
+    await store.write([embedding("a")])
+    second = QdrantStore(EdgeEngine(folder))
+
+    with pytest.raises(StoreUnavailable, match="only one can"):
+        await second.count_vectors("docs")
+    await store.close()
+    assert await second.count_vectors("docs") == 1
+    await second.close()
+
+
+async def test_a_folder_of_somebody_else_is_left_alone(store: QdrantStore, folder: Path) -> None:
+    (folder / "docs").mkdir()
+    (folder / "docs" / "edge_config.json").write_text('{"vectors": {"": {"size": 2, "distance": "Cosine"}}}')
+
+    with pytest.raises(StoreRejected, match="not made by Penstock"):
+        await store.write([embedding("a")])
+    assert list(await store.collections()) == []
+
+
+async def test_what_a_crash_left_half_made_or_half_removed_is_gone_after_setup(
+    store: QdrantStore, folder: Path
+) -> None:
+    await store.write([embedding("a")])
+    (folder / ".new-1" / "segments").mkdir(parents=True)
+    (folder / ".gone-1" / "segments").mkdir(parents=True)
+    assert list(await store.collections()) == ["docs"]
+
+    await store.setup()
+    assert [path.name for path in folder.iterdir()] == ["docs"]
+
+
+def _write_and_die(folder: Path) -> None:
+    async def write() -> None:
+        store = QdrantStore(EdgeEngine(folder))
+        await store.setup()
+        for n in range(3):
+            await store.write([embedding(f"{n}", 1, n, metadata={"n": n}), embedding("same", at_us=n)])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    asyncio.run(write())
+
+
+async def test_what_was_written_is_there_after_its_writer_was_killed(folder: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_write_and_die, args=(folder,))
+    process.start()
+    await asyncio.to_thread(process.join)
+
+    assert process.exitcode == -signal.SIGKILL
+    store = QdrantStore(EdgeEngine(folder))
+    records = await store.walk_vectors("docs", None, 9)
+    assert [(each.key, each.created_at_us) for each in records] == [("0", 1), ("1", 1), ("2", 1), ("same", 2)]
+    assert [hit.id for hit in await store.search("docs", floats(0, 1), 1, {"n": {"$lt": 2}})] == ["1"]
+    await store.close()
+
+
+@pytest.mark.parametrize("metric", get_args(Metric))
+async def test_each_metric_has_the_scores_of_its_definition(folder: Path, metric: Metric) -> None:
+    store = open_vector(f"qdrant-edge:///{folder}?metric={metric}")
+    await store.setup()
+    vectors = {f"{n}": floats(*row) for n, row in enumerate(np.random.default_rng(7).normal(size=(40, 5)).tolist())}
+    vectors["zeros"] = floats(0, 0, 0, 0, 0)
+    await store.write([embedding(key, 1)._replace(vector=each) for key, each in vectors.items()])
+    query = floats(1, -2, 0.5, 0, 3)
+
+    score = scorer(metric, query)
+    expected = {key: value for key, each in vectors.items() if (value := score(each)) is not None}
+    hits = await store.search("docs", query, 50, metric=metric)
+    assert {hit.id: hit.score for hit in hits} == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    assert [hit.id for hit in hits] == sorted(expected, key=lambda key: -expected[key])
+    assert ("zeros" in expected) == (metric != "cosine")
+    await store.close()
+
+
+async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(store: QdrantStore, folder: Path) -> None:
+    await store.write([embedding("a", 3, 4)])
+    await store.close()
+    other = QdrantStore(EdgeEngine(folder), "dot")
+
+    with pytest.raises(Unsupported, match=r"docs was made for cosine.*\?metric=cosine"):
+        await other.search("docs", floats(1, 0), 1)
+    assert await other.write([embedding("b", 1, 0)]) == 1
+    assert [each.vector for each in await other.vectors("docs", ["a"])] == [floats(3, 4)]
+    await other.close()
+
+
+async def test_a_vector_of_length_one_is_kept_once_any_other_with_its_direction(
+    store: QdrantStore, folder: Path
+) -> None:
+    deletion = EmbeddingDeletion(new_id(), 2, "docs", "gone")
+    await store.write([embedding("unit", 0.6, 0.8), embedding("longer", 3, 4), embedding("zeros", 0, 0), deletion])
+
+    points = read_points(folder / "docs")
+    assert {each.payload["key"]: sorted(each.vector) for each in points} == {
+        "unit": ["penstock_unit"],
+        "longer": ["penstock", "penstock_unit"],
+        "zeros": ["penstock"],
+        "gone": [],
+    }
+
+
+async def test_upkeep_builds_the_index_when_a_collection_has_outgrown_a_look_at_every_vector(
+    store: QdrantStore,
+) -> None:
+    rows = np.random.default_rng(1).normal(size=(EXACT_BELOW + 2_000, 8)).astype("<f4")
+    await store.write(
+        [Embedding(new_id(), 1, "docs", f"{n}", row.tobytes(), metadata=b'{"n":%d}' % n) for n, row in enumerate(rows)]
+    )
+    exact = await store.search("docs", rows[5].tobytes(), 10)
+    assert await store.is_due("docs")
+
+    tending = asyncio.create_task(store.tend("docs", 0))
+    await store.write([embedding(f"late{n}", *rows[n]) for n in range(3)])
+    assert await tending == {"optimised": 1}
+    shape = await store.shape("docs")
+    assert shape is not None
+    assert shape.vectors == len(rows) + 3
+    assert (shape.indexed or 0) >= len(rows)
+    assert not await store.is_due("docs")
+    assert await store.tend("docs", 0) == {}
+    found = await store.search("docs", rows[5].tobytes(), 10)
+    assert len({hit.id for hit in found} & {hit.id for hit in exact}) >= 9
+    assert [hit.id for hit in await store.search("docs", rows[5].tobytes(), 2, {"n": {"$in": [5, 6]}})] == ["5", "6"]
+
+
+async def test_a_walk_through_more_keys_than_it_keeps_gives_each_once_in_order(
+    store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walking, "WINDOW", 7)
+    monkeypatch.setattr(walking, "PAGE", 5)
+    keys = sorted(f"key {n}" for n in range(40))
+    await store.write([embedding(key) for key in keys])
+
+    walked: list[str] = []
+    while page := await store.walk_vectors("docs", walked[-1] if walked else None, 3):
+        walked += [each.key for each in page]
+    assert walked == keys
+    assert [each.key for each in await store.walk_vectors("docs", keys[9], 20)] == keys[10:30]
+
+
+async def test_a_walk_goes_on_behind_keys_that_went_since_it_began(store: QdrantStore) -> None:
+    await store.write([embedding(f"{n}") for n in range(6)])
+    assert len(await store.walk_vectors("docs", None, 2)) == 2
+    await store.write([EmbeddingDeletion(new_id(), 2, "docs", "2"), EmbeddingDeletion(new_id(), 2, "docs", "3")])
+    await store.tend("docs", 3)
+
+    assert [each.key for each in await store.walk_vectors("docs", "1", 2)] == ["4", "5"]

@@ -193,7 +193,15 @@ class EdgeEngine:
             shutil.rmtree(left, ignore_errors=True)
 
     def _names(self) -> list[str]:
-        return sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{_CONFIG}"))
+        found = sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{_CONFIG}"))
+        return [name for name in found if self._is_ours(name)]
+
+    def _is_ours(self, name: str) -> bool:
+        try:
+            self._layout(name)
+        except (StoreRejected, Missing):
+            return False
+        return True
 
     def _layout(self, name: str) -> Layout:
         try:
@@ -215,6 +223,8 @@ class EdgeEngine:
         with self._opening:
             if (self.folder / name).exists():
                 return
+            if not self.folder.is_dir():  # the engine would make it
+                raise StoreUnavailable(f"folder {self.folder} is not there; was the store set up?")
             new = self.folder / f"{_NEW}{secrets.token_hex(8)}"
             shard = qdrant.EdgeShard.create(str(new), models.to_config(layout))
             shard.update(qdrant.UpdateOperation.create_field_index(TERMS, qdrant.PayloadSchemaType.Keyword))

@@ -53,7 +53,6 @@ class _Part(NamedTuple):
     name: str
     layout: Layout
     records: Sequence[VectorRecord]
-    exists: bool
 
 
 class _Question(NamedTuple):
@@ -79,6 +78,8 @@ class QdrantStore:
         self._engine = engine
         self._metric = metric
         self._layouts: dict[str, Layout] = {}
+        self._made: set[str] = set()
+        """Collections that were there whole when this process wrote to them first."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: set[asyncio.Task[Any]] = set()
         self._walks = Walks()
@@ -128,7 +129,7 @@ class QdrantStore:
 
     async def _prepared(self, name: str, records: Sequence[VectorRecord]) -> _Part | None:
         """What is to be written, checked. None where there is no collection and only deletions would make one."""
-        known = self._layouts.get(name) or await self._look_up(name)
+        known = self._layouts[name] if name in self._made & self._layouts.keys() else await self._look_up(name)
         try:
             dimension = dimension_after(name, known and known.dimension, records)
         except StoreRejected:
@@ -138,25 +139,31 @@ class QdrantStore:
         await asyncio.to_thread(refuse_infinite, records)
         if dimension is None:
             return None
-        return _Part(name, known or Layout(dimension, self._metric), records, known is not None)
+        return _Part(name, known or Layout(dimension, self._metric), records)
 
     async def _put(self, part: _Part) -> int:
         for _ in range(_TRIES):
-            if part.exists:
+            if part.name in self._made:
                 try:
                     return await writing.write(self._engine, part.name, part.layout, part.records)
                 except Missing:
-                    self._layouts.pop(part.name, None)  # dropped meanwhile
+                    self._forget(part.name)  # dropped meanwhile
                 except StoreRejected:
-                    self._layouts.pop(part.name, None)  # made anew, and otherwise
+                    self._forget(part.name)  # made anew, and otherwise
                     raise
             else:
+                # Also where it is there: who made it may have died before its index was.
                 await self._engine.create(part.name, part.layout)
+                self._made.add(part.name)
             again = await self._prepared(part.name, part.records)
             if again is None:
                 return 0
             part = again
         raise StoreUnavailable(f"collection {part.name} was dropped {_TRIES} times while it was written; try again")
+
+    def _forget(self, name: str) -> None:
+        self._layouts.pop(name, None)
+        self._made.discard(name)
 
     async def _look_up(self, name: str) -> Layout | None:
         self._layouts.pop(name, None)
@@ -188,7 +195,7 @@ class QdrantStore:
         return await self._alone({collection: None}, lambda: self._drop(collection))
 
     async def _drop(self, name: str) -> bool:
-        self._layouts.pop(name, None)
+        self._forget(name)
         return await self._engine.drop(name)
 
     async def search(
