@@ -7,13 +7,14 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from penstock.stores.contract import Fence
 from penstock.stores.errors import SchemaTooOld, StaleOwner, StoreRejected
 from penstock.stores.preparing import Prepared
-from penstock.wire.entries import Commit, Push
+from penstock.wire.entries import Commit, Entry, Push
 from penstock.wire.errors import QueueUnavailable
 from penstock.wire.frames import Frame, encode, frame_of
 from penstock.wire.queue import Queue
@@ -37,6 +38,38 @@ async def test_a_slice_stores_everything_in_order_and_the_audit_adds_up(queue: Q
     assert all(len(batch) <= 50 for batch in store.writes)
     counts = await total(queue)
     assert (counts.accepted, counts.stored, counts.pending, counts.balanced) == (300, 300, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("entries", "reads"),
+    [pytest.param(3, [1], id="all was read"), pytest.param(20, [2, 2], id="more waits")],
+)
+async def test_the_next_batch_is_read_during_a_write_only_where_more_waits(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, entries: int, reads: list[int]
+) -> None:
+    """What comes to a log that was read to its end is in the next commit, up to when that begins."""
+    read, begun, found = queue.read, 0, []
+
+    async def counted(*given: Any) -> list[Entry]:
+        nonlocal begun
+        begun += 1
+        return await read(*given)
+
+    class Watching(ListStore):
+        async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
+            new = await super().write(records, fence)
+            found.append(begun)
+            return new
+
+    monkeypatch.setattr(queue, "read", counted)
+    store, sender = Watching(), Sender(queue)
+    for number in range(entries):
+        await sender.push(sender.message(str(number)))
+
+    await drain(site_of(queue, store), MESSAGES)
+
+    assert found == reads
+    assert len(store.rows) == entries
 
 
 async def test_a_held_partition_is_left_to_its_owner(queue: Queue) -> None:

@@ -73,7 +73,7 @@ def decode(entries: Sequence[Entry]) -> Batch:
 class LogReader:
     """Reads a log once, from its head on, in prefixes of bounded size."""
 
-    __slots__ = ("_config", "_count", "_partition", "_queue", "_waiting", "position")
+    __slots__ = ("_config", "_count", "_is_full", "_partition", "_queue", "_waiting", "position")
 
     def __init__(self, queue: Queue, partition: Partition, config: WorkerConfig) -> None:
         self.position = "0-0"
@@ -83,12 +83,19 @@ class LogReader:
         self._config = config
         self._count = 16
         self._waiting: list[Entry] = []
+        self._is_full = False
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more may lie behind the last prefix; if not, that reached the log's end as it was then."""
+        return bool(self._waiting) or self._is_full
 
     async def next_prefix(self) -> list[Entry]:
         """The next entries, at most `batch_records` and `batch_bytes` unless one frame is larger; empty at the end."""
         if not self._waiting:
             self._waiting = await self._queue.read(self._partition, self._count, self.position)
             self.position = self._waiting[-1].id if self._waiting else self.position
+            self._is_full = len(self._waiting) == self._count
         taken = self._cut()
         prefix, self._waiting = self._waiting[:taken], self._waiting[taken:]
         self._adapt(prefix)

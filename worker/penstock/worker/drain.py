@@ -214,25 +214,36 @@ class _SliceRun:
         return self._site.config
 
     async def run(self) -> None:
-        """Settle batch after batch until the slice is over or the log stays empty. The next one is read meanwhile."""
+        """Settle batch after batch until the slice is over or the log stays empty."""
         clock = asyncio.get_running_loop().time
         end = clock() + self._site.config.slice_ms / 1000
         batch = await self._next()
         while True:
-            ahead = asyncio.create_task(self._next() if batch.last_id else self._awaited())
+            ahead = self._ahead_of(batch)
             try:
                 await self._settle(batch)
                 if self._canary or clock() >= end or await self._is_to_stop():
                     return
-                following = await ahead
+                following = await (ahead or self._next())
             finally:
-                await _abandon(ahead)
+                if ahead is not None:
+                    await _abandon(ahead)
             if not (batch.last_id or following.last_id or self._is_behind):
                 return
             batch = following
 
     async def _is_to_stop(self) -> bool:
         return self._site.fleet.stopping.is_set() or await self._site.lanes.is_paused(self._partition.lane)
+
+    def _ahead_of(self, batch: Batch) -> asyncio.Task[Batch] | None:
+        """Begin to get what follows *batch*, where something waits for it or will be waited for.
+
+        At the log's end it is better read once *batch* is settled: what comes meanwhile is then in the next commit, and
+        not in the one after. At half load that is 1.5 commits from the call to stored, not 2.5.
+        """
+        if not batch.last_id:
+            return asyncio.create_task(self._awaited())
+        return asyncio.create_task(self._next()) if self._log.has_more else None
 
     async def _next(self) -> Batch:
         batch = decode(await self._log.next_prefix())
