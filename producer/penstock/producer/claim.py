@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.producer.receipt import Placed
 from penstock.wire.frames import encode
 from penstock.wire.ids import StampClock
 from penstock.wire.marks import restamped
@@ -13,7 +14,7 @@ PATIENCE_S = 5.0
 class Claim:
     """One key that somebody wants to set, and what is known of it so far."""
 
-    __slots__ = ("answer", "asked", "key", "level", "order", "packed", "reason", "stamps")
+    __slots__ = ("answer", "asked", "key", "level", "order", "packed", "placed", "reason", "stamps")
 
     def __init__(self, key: str, order: str, packed: bytes, stamps: StampClock, level: int) -> None:
         self.key = key
@@ -26,6 +27,8 @@ class Claim:
         self.level = level
         """How durable its record must be before it is told."""
         self.answer: bool | None = None
+        self.placed: Placed | None = None
+        """Where the value lies, where the answer is True."""
         self.asked = False
         """The queue may have set the key."""
         self.reason = ""
