@@ -17,10 +17,11 @@ PAGE = (ROOT / "docs/third-party-stores.md").read_text()
 
 
 def python(*arguments: str, cwd: Path, site: Path | None = None) -> str:
+    places = os.pathsep.join(filter(None, [str(site or ""), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env={**os.environ, **({"PYTHONPATH": str(site)} if site else {})},
+        env={**os.environ, "PYTHONPATH": places},
         check=False,
         capture_output=True,
         text=True,
