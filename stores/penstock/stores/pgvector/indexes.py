@@ -19,9 +19,6 @@ MAX_NUMBERS = 2_000
 MAX_HALVES = 4_000
 """Of a vector in an index that holds numbers of 2 bytes. Above it no index can be had."""
 
-HALVES_PER_HIT = 4
-"""Candidates by numbers of 2 bytes among which the nearest are chosen by all of theirs."""
-
 
 class MetricSql(NamedTuple):
     """How the extension calls a metric."""

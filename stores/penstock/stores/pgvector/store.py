@@ -22,7 +22,7 @@ from penstock.stores.pgvector import batch, schema
 from penstock.stores.pgvector.catalog import Catalog, Collection, refuse_long
 from penstock.stores.pgvector.database import Database, Session
 from penstock.stores.pgvector.indexes import EXACT_BELOW
-from penstock.stores.pgvector.searching import Search, hits, nearest, nearest_of_all
+from penstock.stores.pgvector.searching import Search, hits, is_short, nearest, nearest_of_all
 from penstock.stores.pgvector.settings import VectorSettings, parse
 from penstock.stores.pgvector.upkeep import PgVectorUpkeep
 from penstock.stores.postgres.translation import translated
@@ -144,7 +144,7 @@ class PgVectorStore(PgVectorUpkeep):
             return rows
 
         rows = await self._database.ask_widely(search.ef_search, by_index)
-        if len(rows) < search.top_k and await self._has_index(name, search.metric):
+        if is_short(rows, search) and await self._has_index(name, search.metric):
             rows = await self._database.ask_widely(search.ef_search, exactly)
         return hits(rows, search.metric)
 

@@ -11,7 +11,7 @@ WITH near AS MATERIALIZED (
     LIMIT :candidates
 )
 
-SELECT near.key, near.text, near.metadata, near.distance
+SELECT near.key, near.text, near.metadata, near.distance, (SELECT count(*) FROM near) AS seen
 FROM near
 WHERE near.distance <> 'NaN'::double precision
 ORDER BY near.distance, near.key
