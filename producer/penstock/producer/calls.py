@@ -6,7 +6,7 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.claim import Claim
@@ -16,11 +16,12 @@ from penstock.producer.record_calls import RecordCalls
 from penstock.producer.settings import ProducerSettings
 from penstock.producer.state_calls import key_value_order
 from penstock.producer.stream import StreamHead, StreamWriter, open_head
-from penstock.wire import building, strategies
+from penstock.wire import building, companions, strategies
 from penstock.wire.building_state import StateBuilder
+from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import encode, encode_array, record_of
 from penstock.wire.ids import RisingClock, StampClock, new_id
-from penstock.wire.records import Record
+from penstock.wire.records import Message, Record
 from penstock.wire.strategies import Chain
 
 R = TypeVar("R", bound=Ticket)
@@ -110,6 +111,54 @@ class Calls(RecordCalls[R]):
             created_at=created_at,
         )
         return self._send(record, "embeddings", record.collection)
+
+    def _send_embedded(  # noqa: PLR0917 - as they come
+        self,
+        said: tuple[str, str, str | None],
+        metadata: Mapping[str, Any] | None,
+        record_id: Any,
+        created_at: Any,
+        fields: dict[str, Any],
+        embed: bool | str,
+    ) -> R:
+        known = companions.noted(metadata, companions.collection_of(embed))
+        array = building.message_array(self._clock, *said, known, record_id, created_at, fields)
+        vector = companions.vector_of_message(cast("Message", record_of(array)))
+        if vector is None:
+            raise InvalidRecord("content", said[2], "a message with embed= needs a text")
+        receipt = self._send_array(array, "messages", array[3])
+        self._send(vector, "embeddings", vector.collection)
+        return receipt
+
+    def document(
+        self,
+        *,
+        collection: str,
+        id: str,  # noqa: A002 - the field's name
+        text: str,
+        metadata: Mapping[str, Any] | None = None,
+        embed: bool = False,
+    ) -> R:
+        """Hand over a text that is kept under an *id* of yours; a later one replaces it (`Reader.document`).
+
+        With *embed* it also goes to the vector store, in the same *collection* and under the same id; the worker's
+        embedder makes its vector. The receipt is that of the row; what one of the two stores lacks, `penstock verify`
+        finds.
+        """
+        row = companions.document_row(collection, text, metadata, embed=embed)
+        record = self._states.key_value(key=id, value=row.value, namespace=row.namespace)
+        vector = companions.vector_of_document(record)
+        if embed and vector is None:
+            raise InvalidRecord("text", text, "a document with embed= needs a text")
+        receipt = self._send_key_value(record)
+        if vector is not None:
+            self._send(vector, "embeddings", vector.collection)
+        return receipt
+
+    def delete_document(self, *, collection: str, id: str) -> R:  # noqa: A002 - the field's name
+        """Delete a document, and its vector where it has one."""
+        self.delete_embedding(collection=collection, id=id)
+        return self.delete_key_value(key=id, namespace=companions.document_namespace(collection))
 
     def delete_embedding(self, *, collection: str, id: str) -> R:  # noqa: A002 - the field's name
         """Delete the vector with this *id* in the *collection*. One that is handed over later stands there again."""

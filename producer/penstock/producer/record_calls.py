@@ -9,6 +9,7 @@ from uuid import UUID
 
 from penstock.producer.state_calls import R, StateCalls
 from penstock.wire import building
+from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import record_of, trimmed
 from penstock.wire.ids import RisingClock
 
@@ -27,13 +28,20 @@ class RecordCalls(StateCalls[R]):
         metadata: Mapping[str, Any] | None = None,
         id: str | UUID | bytes | None = None,  # noqa: A002 - the field's name
         created_at: datetime | int | None = None,
+        embed: bool | str = False,
         **fields: Any,
     ) -> R:
         """Send one message of a session.
 
         Messages of one session are stored in the order of their calls. With an *id* of your own, two
         messages with the same id are the same message. *fields* are those of `wire.building.MESSAGE_FIELDS`.
+
+        With *embed* its content also goes to the vector store, under the message's id, in the collection of that name
+        or in `messages`; the worker's embedder makes the vector. The receipt is that of the message; what one of the
+        two stores lacks, `penstock verify` finds. Only producers have it.
         """
+        if embed:
+            return self._send_embedded((session_id, role, content), metadata, id, created_at, fields, embed)
         array = building.message_array(self._clock, session_id, role, content, metadata, id, created_at, fields)
         return self._send_array(array, "messages", array[3])
 
@@ -53,6 +61,18 @@ class RecordCalls(StateCalls[R]):
         array = building.log_array(self._clock, level, event, message, agent_id, task_id, data, id, created_at)
         agent, task = array[6:8]
         return self._send_array(trimmed(array), "logs", task or agent or "")
+
+    def _send_embedded(  # noqa: PLR0917 - as they come
+        self,
+        said: tuple[str, str, str | None],  # noqa: ARG002 - those of a producer
+        metadata: Mapping[str, Any] | None,  # noqa: ARG002
+        record_id: Any,  # noqa: ARG002
+        created_at: Any,  # noqa: ARG002
+        fields: dict[str, Any],  # noqa: ARG002
+        embed: bool | str,
+    ) -> R:
+        """A message and its vector, where there is a vector store."""
+        raise InvalidRecord("embed", embed, "only a producer sends vectors; see penstock.direct.semantic")
 
     def _send_array(self, array: tuple[Any, ...], lane: str, key: str) -> R:
         """`_send` of the record that a builder made as an array."""

@@ -9,9 +9,18 @@ from typing import Any, Unpack
 from penstock.query.filters import AgentStateFilters, ContextFilters, TaskFilters, checked_values, words
 from penstock.query.page import MAX_LIMIT, Course, InvalidQuery, Page, checked_limit, every_item, page_of, position
 from penstock.stores.contract import SqlReading
+from penstock.stores.key_value_contract import KeyValueReading
 from penstock.stores.queries import AgentStateQuery, ContextQuery, KeyValueQuery, Position, TaskQuery
-from penstock.stores.rows import AgentStatistics, StoredAgentState, StoredContext, StoredKeyValue, StoredTask
+from penstock.stores.rows import (
+    AgentStatistics,
+    StoredAgentState,
+    StoredContext,
+    StoredDocument,
+    StoredKeyValue,
+    StoredTask,
+)
 from penstock.wire.building_state import DEFAULT_NAMESPACE
+from penstock.wire.companions import EMBEDDED_IN, document_namespace
 from penstock.wire.ids import to_us
 from penstock.wire.text import clean_text
 
@@ -25,6 +34,10 @@ class StateReader(ABC):
     @abstractmethod
     def _sql_store(self) -> SqlReading:
         """The store that is asked. Raises `InvalidQuery` where there is none."""
+
+    def _key_value_store(self) -> KeyValueReading:
+        """The store that is asked about values under keys."""
+        return self._sql_store()
 
     async def task(self, task_id: str) -> StoredTask | None:
         """One task; None when it is not there (yet)."""
@@ -97,12 +110,27 @@ class StateReader(ABC):
 
     async def key_value(self, key: str, *, namespace: str = DEFAULT_NAMESPACE) -> StoredKeyValue | None:
         """What is stored under one key; None when it is not there (yet), or has expired."""
-        return await self._sql_store().key_value(_text("namespace", namespace), _text("key", key), self._clock())
+        return await self._key_value_store().key_value(_text("namespace", namespace), _text("key", key), self._clock())
 
     async def value(self, key: str, default: Any = None, *, namespace: str = DEFAULT_NAMESPACE) -> Any:
         """The value under one key, which may be None; *default* when it is not there (yet), or has expired."""
         found = await self.key_value(key, namespace=namespace)
         return default if found is None else found.value
+
+    async def document(self, collection: str, id: str) -> StoredDocument | None:  # noqa: A002 - as it was sent
+        """What was sent as `document` under one id; None when it is not there (yet)."""
+        found = await self.key_value(id, namespace=document_namespace(collection))
+        if found is None:
+            return None
+        return StoredDocument(
+            collection=collection,
+            id=found.key,
+            text=found.value["text"],
+            metadata=found.value["metadata"],
+            embedded=EMBEDDED_IN in found.value,
+            created_at=found.created_at,
+            updated_at=found.updated_at,
+        )
 
     async def key_values(
         self, prefix: str = "", *, namespace: str = DEFAULT_NAMESPACE, limit: int = 100, after: str | None = None
@@ -116,7 +144,7 @@ class StateReader(ABC):
             limit=checked_limit(limit) + 1,
             after=position(after, course),
         )
-        return page_of(await self._sql_store().key_values(query), limit, course, lambda row: Position(0, row.key))
+        return page_of(await self._key_value_store().key_values(query), limit, course, lambda row: Position(0, row.key))
 
     async def get_many(self, keys: Sequence[str], *, namespace: str = DEFAULT_NAMESPACE) -> list[StoredKeyValue | None]:
         """What is stored under each of *keys*, in their order; None where a key is not there (yet), or has expired."""
@@ -125,7 +153,7 @@ class StateReader(ABC):
         wanted = [_text("keys", key) for key in keys]
         if not wanted:
             return []
-        stored = await self._sql_store().key_values_of(_text("namespace", namespace), wanted, self._clock())
+        stored = await self._key_value_store().key_values_of(_text("namespace", namespace), wanted, self._clock())
         found = {each.key: each for each in stored}
         return [found.get(key) for key in wanted]
 

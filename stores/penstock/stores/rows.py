@@ -183,6 +183,20 @@ class StoredKeyValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDocument:
+    """One text under an id of the caller's."""
+
+    collection: str
+    id: str
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    embedded: bool = False
+    """Whether it was sent with `embed`: its vector is, or will be, in the collection of its name."""
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStatistics:
     """What one agent has done. All zero for an agent that nothing is known of."""
 

@@ -25,6 +25,7 @@ from penstock.cli import (
     status,
     up,
     upkeep,
+    verifying,
     work,
 )
 from penstock.cli.options import ConfigFile, take_from_file
@@ -77,6 +78,7 @@ app.command("status")(status.status)
 app.command("audit")(audit.audit)
 app.command("health")(health.health)
 app.command("migrate")(migrating.migrate)
+app.command("verify")(verifying.verify)
 app.command("upkeep")(upkeep.upkeep)
 app.add_typer(config.app, name="config")
 app.add_typer(queries.app, name="query")

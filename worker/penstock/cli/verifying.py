@@ -1,0 +1,125 @@
+"""`penstock verify`: whether rows and vectors of the same records are both there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from penstock.cli.connection import looking_at
+from penstock.cli.display import print_json, print_table, say
+from penstock.cli.exits import Code, Stop
+from penstock.cli.ledger import Status
+from penstock.cli.options import (
+    NAMESPACE,
+    REDIS_URL,
+    SQL_URL,
+    VECTOR_URL,
+    Json,
+    KeyValueUrl,
+    Namespace,
+    RedisUrl,
+    SqlUrl,
+    VectorUrl,
+)
+
+if TYPE_CHECKING:
+    from penstock.moving.reconciling import Finding
+    from penstock.stores.key_value_contract import KeyValueReading
+
+_SHOWN = 20
+
+_SAID = {
+    "vector": "the row is there, its vector is not",
+    "row": "the vector is there, its row is not",
+    "deletion": "the row was deleted, its vector was not",
+}
+
+
+def verify(  # noqa: PLR0917 - options
+    collection: Annotated[str, typer.Argument(help="The collection of what was sent with embed.")] = "messages",
+    repair: Annotated[bool, typer.Option("--repair", help="Send again what one store lacks; needs a worker.")] = False,
+    younger_s: Annotated[
+        float, typer.Option("--ignore-younger", min=0, help="Seconds; what is younger may be on its way.")
+    ] = 60,
+    json: Json = False,
+    redis_url: RedisUrl = REDIS_URL,
+    namespace: Namespace = NAMESPACE,
+    sql_url: SqlUrl = SQL_URL,
+    vector_url: VectorUrl = VECTOR_URL,
+    key_value_url: KeyValueUrl = "",
+) -> None:
+    """Find messages and documents that were sent with embed and that one of the two stores lacks.
+
+    What still waits in the queue is not looked at. A row that lies among the dead letters is best replayed from there.
+    With --repair texts are embedded again, rows are made again of what their vectors know, and vectors of deleted rows
+    are deleted. Exit code 1 where something was found.
+    """
+    stores = _Stores(sql_url, vector_url, key_value_url)
+    found = asyncio.run(_verify(collection, younger_s, (redis_url, namespace), stores, repair=repair))
+    counts = Counter(each.lacks for each in found)
+    if json:
+        shown = [{"lacks": each.lacks, "of": each.of, "id": each.id} for each in found]
+        print_json({"collection": collection, "found": shown, "repaired": repair})
+    elif found:
+        print_table(["id", "of", "what"], [[each.id, each.of, _SAID[each.lacks]] for each in found[:_SHOWN]])
+        if len(found) > _SHOWN:
+            say(f"{len(found) - _SHOWN:,} more; --json shows all.")
+    if not found:
+        say(f"Both stores have everything of {collection}.")
+        return
+    told = ", ".join(f"{count:,} without {_a(lack)}" for lack, count in sorted(counts.items()))
+    if repair:
+        say(f"{told}: sent again. Run penstock verify once the worker has stored it.")
+        return
+    raise Stop(f"{told}; --repair sends it again", Code.NO)
+
+
+def _a(lack: str) -> str:
+    return f"{'its' if lack == 'deletion' else 'a'} {lack}"
+
+
+class _Stores(NamedTuple):
+    """Where to look."""
+
+    sql_url: str
+    vector_url: str
+    key_value_url: str
+
+
+async def _verify(
+    collection: str, younger_s: float, queue_at: tuple[str, str], stores: _Stores, *, repair: bool
+) -> list[Finding]:
+    from penstock.moving import reconciling  # noqa: PLC0415 - see `app`
+    from penstock.producer import Producer  # noqa: PLC0415
+    from penstock.stores.registry import key_value_store, sql_store, vector_store  # noqa: PLC0415
+    from penstock.wire.ids import wall_clock_us  # noqa: PLC0415
+
+    async with looking_at(*queue_at) as queue:
+        settled_ms = (await Status.of(queue)).stored_up_to.timestamp() * 1000
+    before_us = int(min(wall_clock_us() - younger_s * 1e6, settled_ms * 1000))
+    async with AsyncExitStack() as stack:
+        sql, vectors = sql_store(stores.sql_url), vector_store(stores.vector_url)
+        stack.push_async_callback(sql.close)
+        stack.push_async_callback(vectors.close)
+        values: KeyValueReading = sql
+        if stores.key_value_url:
+            values = kept = key_value_store(stores.key_value_url)
+            stack.push_async_callback(kept.close)
+        found = [each async for each in reconciling.findings(sql, values, vectors, collection, before_us)]
+        if repair and found:
+            redis_url, namespace = queue_at
+            environment = {"PENSTOCK_REDIS_URL": redis_url, "PENSTOCK_NAMESPACE": namespace}
+            async with Producer.from_env(environment) as producer:
+                await reconciling.repair(_each(found), producer)
+                await producer.flush(timeout=60)
+    return found
+
+
+async def _each(found: list[Any]) -> AsyncIterator[Any]:
+    for each in found:
+        yield each
