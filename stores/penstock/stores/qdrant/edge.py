@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 import qdrant_edge as qdrant
 
 from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected, StoreUnavailable
-from penstock.stores.metrics import own_metric, url_options
+from penstock.stores.metrics import floats_of, own_metric, url_options
 from penstock.stores.qdrant import edge_models as models
 from penstock.stores.qdrant.engine import (
     BREADTH,
@@ -129,7 +129,7 @@ class EdgeEngine:
         """See `Engine.nearest`."""
         request = qdrant.QueryRequest(
             limit=limit,
-            query=qdrant.Query.Nearest(models.floats(vector), using=using),
+            query=qdrant.Query.Nearest(floats_of(vector).tolist(), using=using),
             with_payload=list(SHOWN),
             filter=None if where is None else models.to_filter(where),
             params=qdrant.SearchParams(hnsw_ef=max(BREADTH, limit)),

@@ -1,19 +1,30 @@
 """Points and conditions as messages of Qdrant's gRPC interface.
 
-The client's own models would make a Python list of each vector: 19 µs of 384 numbers to send them, where bytes that
-go as they are take 1.
+The client's own models would make a Python list of each vector, 13 us of 384 numbers; bytes go as they are in 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from qdrant_client import grpc
 
-from penstock.stores.qdrant.engine import BREADTH, EXACT, TERMS, UNIT, Group, Layout, Number, Point, Term, Wanted
+from penstock.stores.qdrant.engine import (
+    BREADTH,
+    EXACT,
+    TERMS,
+    UNIT,
+    VERSION,
+    Group,
+    Layout,
+    Number,
+    Point,
+    Term,
+    Wanted,
+)
 
 _DENSE = b"\x0a"
 """The tag of `DenseVector.data`: packed, so what follows its length is float32 bytes."""
@@ -51,17 +62,44 @@ def to_ids(ids: Iterable[str]) -> list[Any]:
     return [grpc.PointId(uuid=each) for each in ids]
 
 
-def to_point(point: Point) -> Any:
-    """*point* for an upsert."""
-    return grpc.PointStruct(
-        id=grpc.PointId(uuid=point.id),
-        payload={name: to_value(each) for name, each in point.payload.items()},
-        vectors=grpc.Vectors(
-            vectors=grpc.NamedVectors(
-                vectors={name: grpc.Vector(dense=to_dense(each)) for name, each in point.vectors.items()}
-            )
-        ),
-    )
+def to_upsert(name: str, points: Sequence[Point], below: int | None) -> Any:
+    """The request that writes *points*, each where nothing is there, or a version before *below*.
+
+    Filled in place: a message that is made of others copies them at each level, vectors and all (37 us of a point with
+    two vectors of 384 numbers, in place 15).
+    """
+    request = grpc.UpsertPoints(collection_name=name, wait=True)
+    for point in points:
+        _fill_point(request.points.add(), point)
+    if below is not None:
+        request.update_filter.CopyFrom(to_filter(Number(VERSION, "<", below)))
+    return request
+
+
+def _fill_point(message: Any, point: Point) -> None:
+    message.id.uuid = point.id
+    for name, value in point.payload.items():
+        _fill_value(message.payload[name], value)
+    named = message.vectors.vectors
+    named.SetInParent()  # a server refuses a point of which it is not said that it has no vectors
+    for name, vector in point.vectors.items():
+        named.vectors[name].dense.MergeFromString(_dense(vector))
+
+
+def _fill_value(message: Any, value: Any) -> None:
+    if isinstance(value, str):
+        message.string_value = value
+    elif isinstance(value, int):
+        message.integer_value = value
+    elif isinstance(value, float):
+        message.double_value = value
+    elif isinstance(value, list):
+        message.list_value.SetInParent()
+        for each in value:
+            _fill_value(message.list_value.values.add(), each)
+    else:
+        for name, each in value.items():
+            _fill_value(message.struct_value.fields[name], each)
 
 
 def from_point(point: Any) -> Point:
@@ -71,8 +109,12 @@ def from_point(point: Any) -> Point:
 
 
 def to_dense(vector: bytes) -> Any:
-    """float32 bytes as a vector, copied once."""
-    return grpc.DenseVector.FromString(_DENSE + _length(len(vector)) + vector)
+    """float32 bytes as a vector."""
+    return grpc.DenseVector.FromString(_dense(vector))
+
+
+def _dense(vector: bytes) -> bytes:
+    return _DENSE + _length(len(vector)) + vector
 
 
 @cache
@@ -88,19 +130,6 @@ def _length(number: int) -> bytes:
 def _from_vector(vector: Any) -> bytes:
     # Servers before 1.16 know only the field that is out of use since.
     return np.array(vector.dense.data or vector.data, "<f4").tobytes()
-
-
-def to_value(value: Any) -> Any:
-    """A value of a payload: text, a number, or these in lists and objects."""
-    if isinstance(value, str):
-        return grpc.Value(string_value=value)
-    if isinstance(value, int):
-        return grpc.Value(integer_value=value)
-    if isinstance(value, float):
-        return grpc.Value(double_value=value)
-    if isinstance(value, list):
-        return grpc.Value(list_value=grpc.ListValue(values=[to_value(each) for each in value]))
-    return grpc.Value(struct_value=grpc.Struct(fields={name: to_value(each) for name, each in value.items()}))
 
 
 def from_payload(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from penstock.stores.qdrant.engine import (
     Layout,
     Missing,
     Near,
-    Number,
     Point,
     Standing,
     Wanted,
@@ -179,12 +178,7 @@ class ServerEngine:
 
     async def upsert(self, name: str, points: Sequence[Point], below: int | None) -> None:
         """See `Engine.upsert`."""
-        request = grpc.UpsertPoints(
-            collection_name=name,
-            wait=True,
-            points=map(messages.to_point, points),
-            update_filter=None if below is None else messages.to_filter(Number(VERSION, "<", below)),
-        )
+        request = await asyncio.to_thread(messages.to_upsert, name, points, below)
         with self._translated(name):
             await self._points.Upsert(request, timeout=TIMEOUT_S)
 

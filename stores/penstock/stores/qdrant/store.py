@@ -82,6 +82,8 @@ class QdrantStore:
         """Collections that were there whole when this process wrote to them first."""
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: set[asyncio.Task[Any]] = set()
+        self._settled: dict[str, int] = {}
+        """Vectors without an index for which the engine saw no need of one."""
         self._walks = Walks()
         self.capabilities = VectorCapabilities(
             shared=not engine.alone, fenced=False, metrics=(metric,), exact_below=EXACT_BELOW
@@ -163,6 +165,7 @@ class QdrantStore:
 
     def _forget(self, name: str) -> None:
         self._layouts.pop(name, None)
+        self._settled.pop(name, None)
         self._made.discard(name)
 
     async def _look_up(self, name: str) -> Layout | None:
@@ -293,7 +296,9 @@ class QdrantStore:
         if shape is None:
             return False
         unindexed = shape.vectors - (shape.indexed or 0)
-        return shape.tombstones > 0 or (self._engine.alone and unindexed > EXACT_BELOW)
+        return shape.tombstones > 0 or (
+            self._engine.alone and unindexed > EXACT_BELOW + self._settled.get(collection, 0)
+        )
 
     async def tend(self, collection: str, tombstones_before_us: int) -> Mapping[str, int]:
         """See `VectorUpkeep.tend`. A server builds its index by itself."""
@@ -305,6 +310,8 @@ class QdrantStore:
                 done["tombstones"] = count
             if await self._engine.optimise(collection):
                 done["optimised"] = 1
+            elif shape := await self.shape(collection):
+                self._settled[collection] = shape.vectors - (shape.indexed or 0)
         return done
 
 
