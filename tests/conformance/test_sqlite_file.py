@@ -192,7 +192,8 @@ async def test_a_file_that_was_replaced_is_written_with_its_own_session_numbers(
     path.with_name("p.db-shm").unlink()
     other = open_sql(f"sqlite:///{path}")
     await other.setup()
-    await other.write([message(2, "b"), message(3, "a")])
+    await other.write([message(2, "b")])
+    await other.write([message(3, "a")])
     await other.close()
 
     await store.write([message(4, "a")])

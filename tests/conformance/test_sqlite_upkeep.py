@@ -150,6 +150,12 @@ async def test_an_idle_file_takes_in_its_large_log_and_a_busy_one_does_not(path:
     await store.close()
 
 
+@pytest.mark.parametrize(("file_pages", "log_pages"), [(0, 5_000), (160_000, 10_000), (1_000_000, 20_000)])
+def test_the_log_grows_with_its_file_within_bounds(file_pages: int, log_pages: int) -> None:
+    assert parse("sqlite:///file.db").log_pages(file_pages) == log_pages
+    assert parse("sqlite:///file.db?wal_autocheckpoint=100").log_pages(file_pages) == 100
+
+
 async def test_only_the_one_that_checkpoints_tidies(path: Path) -> None:
     store = await filled(path, "")
     other = open_sql(f"sqlite:///{path}")

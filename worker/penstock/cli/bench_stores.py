@@ -117,7 +117,7 @@ class SqlitePlace(Place):
             ("journal_mode", "WAL"),
             ("synchronous", given.synchronous),
             ("cache_size", -given.cache_kib),
-            ("wal_autocheckpoint", given.wal_autocheckpoint),
+            ("wal_autocheckpoint", given.log_pages(0)),
         ):
             connection.execute(f"PRAGMA {name}={value}")
         return connection

@@ -204,10 +204,15 @@ class WritingConnection:
     def _claim_checkpoints(self, connection: sqlite3.Connection) -> None:
         """Two that checkpoint can damage the log of an old SQLite; when the other writer is gone, it is our turn."""
         if self._claim.take():
-            connection.execute(f"PRAGMA wal_autocheckpoint = {self._settings.wal_autocheckpoint:d}")
+            self._suit_log(connection)
         elif not self._warned:
             self._warned = True
             _warn_of_another_writer(self._settings)
+
+    def _suit_log(self, connection: sqlite3.Connection) -> None:
+        """Have the log checkpointed at the size that suits the file."""
+        (file_pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA wal_autocheckpoint = {self._settings.log_pages(file_pages):d}")
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         settings = self._settings

@@ -85,6 +85,7 @@ class KeepingConnection(WritingConnection):
             return {}
         with self._trusted() as connection:
             done = {"checkpointed_pages": self._checkpoint_if_idle(connection), "freed_pages": _vacuum(connection)}
+            self._suit_log(connection)  # the file has grown
             connection.execute("PRAGMA analysis_limit = 400").fetchall()  # rows of an index that are looked at
             connection.execute("PRAGMA optimize").fetchall()
             self._changes_seen = connection.total_changes

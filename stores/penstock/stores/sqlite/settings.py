@@ -9,6 +9,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from penstock.stores.errors import BadStoreURL
 
+_LEAST_LOG_PAGES, _MOST_LOG_PAGES = 5_000, 20_000
+_LOG_OF_FILE = 16
+"""A log has at most this part of its file, within those bounds."""
+
 _FORMS = "write sqlite:///./penstock.db for a file here, sqlite:////var/lib/penstock.db for one from the root"
 
 
@@ -23,8 +27,9 @@ class SqliteSettings:
     """How long to wait for another process's transaction before `StoreUnavailable`."""
     cache_kib: int = 65_536
     """Page cache of the writing connection. More than 64 MB gained nothing: dirty pages are the cost."""
-    wal_autocheckpoint: int = 5_000
-    """Pages of the log between checkpoints; 40 MB. Few and large ones write each hot index page once."""
+    wal_autocheckpoint: int | None = None
+    """Pages of the log between checkpoints. Unless it is given, a 16th of the file's: 40 MB, and 160 MB from 2.5 GB on.
+    Few and large checkpoints write each hot index page once, and the larger the file, the more of them are hot."""
     max_size_mb: int = 0
     """Above this the file is full, which is `StoreUnavailable`. 0: as large as the disk allows."""
     keep_size_mb: int = 0
@@ -34,13 +39,19 @@ class SqliteSettings:
         if self.synchronous not in ("FULL", "NORMAL", "EXTRA"):
             raise BadStoreURL(f"synchronous is {self.synchronous!r}; FULL, NORMAL or EXTRA is needed")
         for name in ("busy_timeout_ms", "cache_kib", "wal_autocheckpoint", "max_size_mb", "keep_size_mb"):
-            if not 0 <= getattr(self, name) < 2**31:
+            if not 0 <= (getattr(self, name) or 0) < 2**31:
                 raise BadStoreURL(f"{name} is {getattr(self, name)}; 0 to {2**31 - 1} is accepted")
         if 0 < self.max_size_mb <= self.keep_size_mb:
             raise BadStoreURL(
                 f"keep_size_mb is {self.keep_size_mb}; it must be below max_size_mb ({self.max_size_mb}), or the file "
                 f"is full before anything is removed"
             )
+
+    def log_pages(self, file_pages: int) -> int:
+        """Pages of the log between checkpoints of a file that has *file_pages*."""
+        if self.wal_autocheckpoint is not None:
+            return self.wal_autocheckpoint
+        return min(max(_LEAST_LOG_PAGES, file_pages // _LOG_OF_FILE), _MOST_LOG_PAGES)
 
     def uri(self, mode: str) -> str:
         """The file for `sqlite3.connect(…, uri=True)`. Only the mode `rwc` creates it."""
