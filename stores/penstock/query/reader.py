@@ -20,8 +20,9 @@ from penstock.query.search_text import parse
 from penstock.query.state_reader import StateReader
 from penstock.query.vector_reader import VectorReader
 from penstock.stores.contract import SqlReading
+from penstock.stores.key_value_contract import KeyValueReading
 from penstock.stores.queries import FoundQuery, LogQuery, MessageQuery, Position, SessionQuery
-from penstock.stores.registry import sql_store, vector_store
+from penstock.stores.registry import key_value_store, sql_store, vector_store
 from penstock.stores.rows import FoundMessage, Session, StoredLog, StoredMessage
 from penstock.stores.search import snippet
 from penstock.stores.vector_contract import VectorReading
@@ -40,6 +41,8 @@ class ReaderSettings:
     sql_url: str = "sqlite:///./penstock.db"
     """The SQL store; `DATABASE_URL` is accepted too."""
     vector_url: str = "lancedb:///./vectors"
+    key_value_url: str = ""
+    """The store of values under keys; none where the SQL store has them."""
     embedder: str = ""
     """Makes vectors of the texts that are searched for; the workers' (`WorkerConfig.embedder`)."""
     embedder_key: str = ""
@@ -70,6 +73,7 @@ class Reader(StateReader, VectorReader):
         timeout: float | None = PATIENCE_S,
         cache: Cache | None = None,
         embedder: Embedder | None = None,
+        key_values: str | KeyValueReading | None = None,
     ) -> None:
         self._cache = cache
         self._vectors_of_texts = None if embedder is None else VectorCache(embedder)
@@ -77,6 +81,7 @@ class Reader(StateReader, VectorReader):
         self._patience_s = timeout
         self._sql = sql
         self._vectors = vectors
+        self._key_values = key_values
         self._clock = clock
         self._opened: list[Any] = []
 
@@ -91,14 +96,24 @@ class Reader(StateReader, VectorReader):
         timeout: float | None = PATIENCE_S,
         cache: Cache | None = None,
         embedder: Embedder | None = None,
+        key_values: str | KeyValueReading | None = None,
     ) -> Self:
         """A reader of the stores at these URLs, for `async with`.
 
         An open store may be given in place of a URL; it stays the caller's to close, and so do *cache* and *embedder*.
         *clock* tells what has expired, in microseconds since 1970 UTC. Entered, it waits for the receipts in *after*,
-        as the method `after` does.
+        as the method `after` does. Values under keys are looked for in the SQL store, unless *key_values* is another.
         """
-        return cls(sql, vectors, clock=clock, after=after, timeout=timeout, cache=cache, embedder=embedder)
+        return cls(
+            sql,
+            vectors,
+            clock=clock,
+            after=after,
+            timeout=timeout,
+            cache=cache,
+            embedder=embedder,
+            key_values=key_values,
+        )
 
     @classmethod
     def from_env(
@@ -108,7 +123,8 @@ class Reader(StateReader, VectorReader):
         after: After | None = None,
         timeout: float | None = PATIENCE_S,
     ) -> Self:
-        """A reader of the stores that the environment names: `PENSTOCK_SQL_URL`, `PENSTOCK_VECTOR_URL`. See `open`.
+        """A reader of the stores that the environment names: `PENSTOCK_SQL_URL`, `PENSTOCK_VECTOR_URL`,
+        `PENSTOCK_KEY_VALUE_URL`. See `open`.
 
         With `PENSTOCK_CACHE=on` it keeps answers in the queue server, `PENSTOCK_REDIS_URL`. `PENSTOCK_EMBEDDER` lets it
         search for texts.
@@ -116,7 +132,14 @@ class Reader(StateReader, VectorReader):
         mapping = os.environ if mapping is None else mapping
         settings, caching = from_mapping(ReaderSettings, mapping), from_mapping(CacheSettings, mapping)
         embedder = open_embedder(settings.embedder, settings.embedder_key) if settings.embedder else None
-        reader = cls(settings.sql_url, settings.vector_url, after=after, timeout=timeout, embedder=embedder)
+        reader = cls(
+            settings.sql_url,
+            settings.vector_url,
+            after=after,
+            timeout=timeout,
+            embedder=embedder,
+            key_values=settings.key_value_url or None,
+        )
         if embedder:
             reader._opened.append(embedder)
         if caching.cache:
@@ -271,6 +294,12 @@ class Reader(StateReader, VectorReader):
         if self._cache is not None and not isinstance(self._sql, CachedReading):
             self._sql = cast("SqlReading", CachedReading(self._sql, self._cache))
         return self._sql
+
+    def _key_value_store(self) -> KeyValueReading:
+        if isinstance(self._key_values, str):
+            self._key_values = store = key_value_store(self._key_values)
+            self._opened.append(store)
+        return self._sql_store() if self._key_values is None else self._key_values
 
     def _embeddings(self) -> VectorCache:
         if self._vectors_of_texts is None:

@@ -32,6 +32,7 @@ from penstock.cli.options import (
     SQL_URL,
     VECTOR_URL,
     Json,
+    KeyValueUrl,
     Namespace,
     RedisUrl,
     SqlUrl,
@@ -65,6 +66,7 @@ def replay(
     namespace: Namespace = NAMESPACE,
     sql_url: SqlUrl = SQL_URL,
     vector_url: VectorUrl = VECTOR_URL,
+    key_value_url: KeyValueUrl = "",
 ) -> None:
     """Send dead letters through the queue again.
 
@@ -80,7 +82,15 @@ def replay(
         found = ask(
             redis_url,
             namespace,
-            lambda queue: rehearse(queue, sql=sql_url, vectors=vector_url, ids=ids or None, limit=limit, **chosen),
+            lambda queue: rehearse(
+                queue,
+                sql=sql_url,
+                vectors=vector_url,
+                key_values=key_value_url,
+                ids=ids or None,
+                limit=limit,
+                **chosen,
+            ),
         )
         _tell_rehearsal(found, chosen, json=json)
         return

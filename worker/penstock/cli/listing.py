@@ -80,6 +80,8 @@ class Listing(Generic[T]):
     after: str | None
     every: bool
     json: bool
+    key_value_url: str = ""
+    """Where values under keys are, if not in the SQL store."""
 
     def show(self, sql_url: str) -> None:
         """Print the page, or all that follow."""
@@ -99,7 +101,7 @@ class Listing(Generic[T]):
     async def _pages(self, sql_url: str) -> AsyncIterator[tuple[Sequence[T], str | None]]:
         from penstock.query import Reader  # noqa: PLC0415 - drivers are slow to load
 
-        async with Reader.open(sql=sql_url) as reader:
+        async with Reader.open(sql=sql_url, key_values=self.key_value_url or None) as reader:
             got = await self.page(reader, self.after)
             yield got.items, got.next
             while got.next is not None:

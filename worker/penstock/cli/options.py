@@ -56,6 +56,15 @@ VectorUrl = Annotated[
     str,
     typer.Option("--vector-url", envvar="PENSTOCK_VECTOR_URL", help="The store of embeddings.", rich_help_panel=_WHERE),
 ]
+KeyValueUrl = Annotated[
+    str,
+    typer.Option(
+        "--key-value-url",
+        envvar="PENSTOCK_KEY_VALUE_URL",
+        help="The store of values under keys, where it is not the one of the other state.",
+        rich_help_panel=_WHERE,
+    ),
+]
 KnownSpoolDir = Annotated[
     str | None,
     typer.Option(
@@ -88,7 +97,7 @@ def take_from_file(environ: MutableMapping[str, str]) -> None:
     Every other setting is read from the file where it is used, so that an error can name the line.
     """
     sources = Sources(environ)
-    for name in ("redis_url", "namespace", "sql_url", "vector_url", "spool_dir"):
+    for name in ("redis_url", "namespace", "sql_url", "vector_url", "key_value_url", "spool_dir"):
         found = sources.find(name)
         if found and found.origin == "file":
             environ[variable_of(name)] = found.value

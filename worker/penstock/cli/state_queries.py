@@ -25,7 +25,7 @@ from penstock.cli.listing import (
     condition,
     joined,
 )
-from penstock.cli.options import SQL_URL, Json, JsonLines, SqlUrl
+from penstock.cli.options import SQL_URL, Json, JsonLines, KeyValueUrl, SqlUrl
 from penstock.stores.rows import AgentStatistics, StoredAgentState, StoredContext, StoredKeyValue, StoredTask
 from penstock.wire.building_state import DEFAULT_NAMESPACE
 
@@ -145,6 +145,7 @@ def values(
     all_: All = False,
     json: JsonLines = False,
     sql_url: SqlUrl = SQL_URL,
+    key_value_url: KeyValueUrl = "",
 ) -> None:
     """List keys and values that have not expired, by key."""
 
@@ -155,7 +156,9 @@ def values(
         return [found.key, found.updated_at, found.expires_at, orjson.dumps(found.value).decode()]
 
     columns = ["key", "updated (UTC)", "expires (UTC)", "value"]
-    listing = Listing(page=page, columns=columns, row=row, after=after, every=all_, json=json)
+    listing = Listing(
+        page=page, columns=columns, row=row, after=after, every=all_, json=json, key_value_url=key_value_url
+    )
     listing.show(sql_url)
 
 

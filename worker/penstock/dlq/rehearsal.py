@@ -13,7 +13,8 @@ from penstock.dlq.letters import DeadLetter
 from penstock.dlq.replay import chosen, pieces
 from penstock.dlq.selection import Selection, Which
 from penstock.stores.contract import Store, Trial
-from penstock.stores.registry import sql_store, vector_store
+from penstock.stores.divided import state_store
+from penstock.stores.registry import vector_store
 from penstock.wire.errors import FrameError
 from penstock.wire.frames import decode_frame
 from penstock.wire.letters import fingerprint
@@ -79,11 +80,13 @@ async def rehearse(
     *,
     sql: str,
     vectors: str,
+    key_values: str = "",
     ids: Sequence[str] | None = None,
     limit: int | None = None,
     **which: Unpack[Which],
 ) -> Rehearsal:
-    """What `replay` of the same letters would come to in the stores at the URLs *sql* and *vectors*. Changes nothing.
+    """What `replay` of the same letters would come to in the stores at the URLs *sql* and *vectors*, and *key_values*,
+    where values under keys have one of their own. Changes nothing.
 
     Each letter is tried with those before it, 100 in a transaction that is rolled back; a store is opened only when
     a letter is for it. Strategies are not asked.
@@ -99,16 +102,20 @@ async def rehearse(
         stores: dict[str, Store] = {}
         async for piece in pieces(letters, _AT_ONCE):
             for lane, of_lane in groupby(piece, key=attrgetter("lane")):
-                name, url = ("vectors", vectors) if lane == "embeddings" else ("sql", sql)
+                name = lane if lane in ("embeddings", "state") else "sql"
                 if name not in stores:
-                    stores[name] = await _opened(stack, name, url)
+                    store = vector_store(vectors) if name == "embeddings" else state_store(sql, _of(name, key_values))
+                    stores[name] = await _checked(stack, store)
                 await _try(stores[name], list(of_lane), found)
     found.missing = tuple(missing)
     return found
 
 
-async def _opened(stack: AsyncExitStack, name: str, url: str) -> Store:
-    store: Store = vector_store(url) if name == "vectors" else sql_store(url)
+def _of(name: str, key_values: str) -> str:
+    return key_values if name == "state" else ""
+
+
+async def _checked(stack: AsyncExitStack, store: Store) -> Store:
     stack.push_async_callback(store.close)
     await store.check()  # there is one: nothing is made here
     return store

@@ -16,8 +16,9 @@ from typing import Any, Self
 import msgpack
 
 from penstock.stores.contract import Fence, Store
+from penstock.stores.divided import state_store
 from penstock.stores.errors import StaleOwner, StoreError, StoreRejected, StoreUnavailable
-from penstock.stores.registry import sql_store, vector_store
+from penstock.stores.registry import vector_store
 from penstock.wire.frames import decode_frame, encode, frame_of
 from penstock.wire.records import Record
 from penstock.worker.settings import WorkerConfig
@@ -30,9 +31,18 @@ CHILD = (sys.executable, "-m", "penstock.worker.sandbox")
 class Sandbox:
     """A store that is opened in a child process for each write."""
 
-    def __init__(self, sort: str, url: str, argv: Sequence[str] | None = None, *, migrate: bool = True) -> None:
+    def __init__(
+        self,
+        sort: str,
+        url: str,
+        argv: Sequence[str] | None = None,
+        *,
+        key_value_url: str = "",
+        migrate: bool = True,
+    ) -> None:
         self._sort = sort
         self._url = url
+        self._key_value_url = key_value_url
         self._migrate = migrate
         self._argv = argv or CHILD
 
@@ -40,12 +50,16 @@ class Sandbox:
     def of(cls, config: WorkerConfig, lane: str) -> Self | None:
         """The sandbox of a lane's store; None for a store that lives in this process's memory."""
         sort, url = ("vector", config.vector_url) if lane == "embeddings" else ("sql", config.sql_url)
-        return None if url.startswith("memory:") else cls(sort, url, migrate=config.migrate)
+        values = config.key_value_url if lane == "state" else ""
+        if url.startswith("memory:") or values.startswith("memory:"):
+            return None
+        return cls(sort, url, key_value_url=values, migrate=config.migrate)
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:
         """See `Store.write`. A child that dies has refused the batch."""
         frame = frame_of([encode(record, limit_bytes=None) for record in records])
-        request = msgpack.packb([self._sort, self._url, list(fence) if fence else None, frame.body, self._migrate])
+        written_by = list(fence) if fence else None
+        request = msgpack.packb([self._sort, self._url, written_by, frame.body, self._migrate, self._key_value_url])
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(*self._argv, stdin=pipe, stdout=pipe, start_new_session=True)
         try:
@@ -79,8 +93,8 @@ def _interpret(answer: list[Any], fence: Fence | None) -> int:
 
 async def _answer(request: bytes) -> list[Any]:
     """What the child does: one write, and what came of it."""
-    sort, url, fence, body, migrate = msgpack.unpackb(request)
-    store: Store = vector_store(url) if sort == "vector" else sql_store(url)
+    sort, url, fence, body, migrate, key_value_url = msgpack.unpackb(request)
+    store: Store = vector_store(url) if sort == "vector" else state_store(url, key_value_url)
     try:
         await store.setup(migrate=migrate)
         written = await store.write(decode_frame(body), Fence(*fence) if fence else None)

@@ -58,6 +58,9 @@ class WorkerConfig:
     vector_url: str = "lancedb:///./vectors"
     """Where embeddings end."""
 
+    key_value_url: str = ""
+    """Where values under keys end: `redis://`, `dbm:///`, or a SQL database. None: where the other state does."""
+
     embedder: str = ""
     """Makes vectors of texts that come without one: `openai:text-embedding-3-small`, `https://host/v1?model=name`,
     `sentence-transformers:all-MiniLM-L6-v2`, or `my_package.module:name`. None: such records become dead letters."""

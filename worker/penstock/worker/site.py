@@ -14,8 +14,11 @@ import structlog
 from penstock.embedding import open_embedder
 from penstock.embedding.store import EmbeddingStore
 from penstock.stores.contract import Fence, SqlStore, Store
+from penstock.stores.divided import DividedStore
 from penstock.stores.errors import SchemaTooOld, StoreRejected, StoreUnavailable
-from penstock.stores.registry import sql_store, vector_store
+from penstock.stores.key_value_contract import KeyValueStore
+from penstock.stores.registry import key_value_store, sql_store, vector_store
+from penstock.stores.vector_contract import VectorStore
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.worker.fleet import Fleet
@@ -39,19 +42,33 @@ class Stores:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._sql = sql_store(config.sql_url)
-        self._vectors: Store = vector_store(config.vector_url)
+        self._kept = vector_store(config.vector_url)
+        self._vectors: Store = self._kept
         if config.embedder:
-            self._vectors = EmbeddingStore(self._vectors, open_embedder(config.embedder, config.embedder_key))
+            self._vectors = EmbeddingStore(self._kept, open_embedder(config.embedder, config.embedder_key))
+        self._key_values: KeyValueStore | None = None
+        self._state: Store = self._sql
+        if config.key_value_url and config.key_value_url != config.sql_url:
+            self._key_values = key_value_store(config.key_value_url)
+            self._state = DividedStore(self._sql, self._key_values)
         self._migrate = config.migrate
         self._setups: dict[Store, asyncio.Task[None]] = {}
 
     async def of(self, lane: str) -> Store:
         """The store of *lane*, ready to be written to. Raises as `Store.setup` does."""
-        return await self._ready(self._vectors if lane == "embeddings" else self._sql)
+        if lane != "state" or self._key_values is None:
+            return await self._ready(self._vectors if lane == "embeddings" else self._sql)
+        await self._ready(self._sql)
+        await self._ready(self._key_values)
+        return self._state
 
     async def sql(self) -> SqlStore:
         """The store of all lanes but the embeddings', ready. Raises as `Store.setup` does."""
         return await self._ready(self._sql)
+
+    async def vectors(self) -> VectorStore:
+        """The store of the embeddings itself, ready. Raises as `Store.setup` does."""
+        return await self._ready(self._kept)
 
     async def _ready(self, store: _AnyStore) -> _AnyStore:
         setup = self._setups.get(store)
@@ -80,8 +97,10 @@ class Stores:
             _log.warning("store away", reason=str(exc))
 
     async def close(self) -> None:
-        """Close both."""
+        """Close all."""
         await self._sql.close()
+        if self._key_values is not None:
+            await self._key_values.close()
         await self._vectors.close()
 
 

@@ -45,6 +45,7 @@ class KeyValueFile:
             self._settings.path.parent.mkdir(parents=True, exist_ok=True)
         with self._current():
             if not self._journal.generation:
+                self._table.open()  # what lies there may be somebody else's
                 self._journal.begin(1)
 
     def transact(self, work: Callable[[KeyValueFile], _Result]) -> _Result:

@@ -114,7 +114,7 @@ class Client:
             pipe = self._redis.pipeline(transaction=False)
             for _, name in asked:
                 pipe.hmget(name, FIELDS)
-            replies = await self._through(pipe.execute)
+            replies = self._sound(await self._through(partial(pipe.execute, raise_on_error=False)))
             for (key, _), reply in zip(asked, replies, strict=True):
                 if (row := row_of(key, reply)) is not None:
                     found[key] = row
@@ -126,10 +126,7 @@ class Client:
             await self._through(partial(self._redis.script_load, _REPLACE))
             # Those that were made are missed now, and found newer when they are read again.
             replies = await self._run(changes)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise store_error(reply, self._settings.where) from reply
-        return replies
+        return self._sound(replies)
 
     async def _run(self, changes: Sequence[Change]) -> list[Any]:
         pipe = self._redis.pipeline(transaction=False)
@@ -137,6 +134,13 @@ class Client:
             names = self._layout.value(key), self._layout.gone(key)
             pipe.execute_command("EVALSHA", _SHA, 2, *names, stamp.hex() if stamp else "", *self._arguments(row))
         replies: list[Any] = await self._through(partial(pipe.execute, raise_on_error=False))
+        return replies
+
+    def _sound(self, replies: list[Any]) -> list[Any]:
+        """*replies*, none of which is an error. The client's own error would quote the commands."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise store_error(reply, self._settings.where) from reply
         return replies
 
     def _arguments(self, row: KeyValue) -> list[Any]:
