@@ -11,6 +11,7 @@ import pyarrow as pa
 from lancedb.query import ColumnOrdering
 
 from penstock.stores.embeddings import FLOAT_BYTES, ranked
+from penstock.stores.lancedb import indexing
 from penstock.stores.lancedb.catalog import Collection
 from penstock.stores.lancedb.columns import DELETED
 from penstock.stores.lancedb.filtering import quoted
@@ -26,20 +27,28 @@ _ALIVE = f"{DELETED} = false"
 _KEYS_AT_ONCE = 1_000
 
 
-async def nearest(
-    found: Collection, vector: bytes, top_k: int, condition: str | None, *, metric: Metric, own: Metric
-) -> list[Hit]:
+async def nearest(found: Collection, vector: bytes, top_k: int, condition: str | None, metric: Metric) -> list[Hit]:
     """The *top_k* vectors nearest to *vector* for which *condition* holds, which goes first.
 
-    An index is built for the store's *own* metric; by another one every vector is looked at.
+    An index is built for one metric; by another one every vector is looked at.
     """
     query = found.table.query().nearest_to(_query_vector(vector)).distance_type(metric).limit(top_k)
-    if metric != own:
-        query = query.bypass_vector_index()
     if where := _both(_ALIVE if found.marked else None, condition):
         query = query.where(where)
-    rows = await query.select(_HIT_COLUMNS).to_arrow()
+    query = query.select(_HIT_COLUMNS)
+    rows = None
+    if probes := await indexing.probes(found.table, metric):
+        # Without a bound above: a filter may leave little in the parts that are near, and then more are looked into.
+        rows = await query.maximum_nprobes(0).minimum_nprobes(probes).to_arrow()
+    if rows is None or _has_unmeasured(rows):
+        rows = await query.bypass_vector_index().to_arrow()
     return ranked(_hits(rows, metric), top_k)
+
+
+def _has_unmeasured(rows: pa.Table) -> bool:
+    """Whether the index gave rows without their distance. Where no more than are asked for pass the filter, Lance 13
+    gives those of them that it did not come by as infinitely far."""
+    return math.inf in rows.column("_distance").to_pylist()
 
 
 def _both(left: str | None, right: str | None) -> str | None:

@@ -19,6 +19,7 @@ from penstock.stores.lancedb.catalog import Catalog, Collection
 from penstock.stores.lancedb.compaction import compact, is_due
 from penstock.stores.lancedb.durability import sync_table
 from penstock.stores.lancedb.filtering import to_lance
+from penstock.stores.lancedb.indexing import INDEX_FROM
 from penstock.stores.lancedb.keys import Keys
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.removal import remove_leftovers, remove_table
@@ -69,7 +70,7 @@ class LanceStore:
     may be written, and writing the batch again is harmless.
     """
 
-    capabilities = VectorCapabilities(shared=True, fenced=False, metrics=METRICS)
+    capabilities = VectorCapabilities(shared=True, fenced=False, metrics=METRICS, exact_below=INDEX_FROM)
 
     def __init__(self, folder: Path, *, metric: Metric = "cosine", lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self.folder = folder
@@ -216,7 +217,7 @@ class LanceStore:
             return []
         check_query(collection, found.dimension, vector)
         with self._catalog.translated(collection):
-            return await reading.nearest(found, vector, top_k, condition, metric=chosen, own=self._metric)
+            return await reading.nearest(found, vector, top_k, condition, chosen)
 
     async def vectors(self, collection: str, keys: Sequence[str]) -> Sequence[StoredVector]:
         """See `VectorReading.vectors`."""
@@ -261,7 +262,7 @@ class LanceStore:
         if found is None:
             return False
         with self._catalog.translated(collection):
-            return await upkeep.is_due(found)
+            return await upkeep.is_due(found, self._metric)
 
     async def tend(self, collection: str, tombstones_before_us: int) -> Mapping[str, int]:
         """See `VectorUpkeep.tend`. Writers wait meanwhile, readers go on.
@@ -279,7 +280,7 @@ class LanceStore:
             return {}
         with self._catalog.translated(name):
             async with found.tidied():
-                done = await upkeep.tend(found, tombstones_before_us)
+                done = await upkeep.tend(found, tombstones_before_us, self._metric)
             if done:
                 await self._sync(name)
         return done
