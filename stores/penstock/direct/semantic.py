@@ -32,7 +32,9 @@ class Sends(Protocol):
         ...
 
 
-def open_semantic(url: str, embedder: Embedder | str, *, key: str = "", producer: Sends | None = None) -> SemanticStore:
+def open_semantic(
+    url: str, embedder: Embedder | str, *, key: str | None = None, producer: Sends | None = None
+) -> SemanticStore:
     """The texts in the vector store at *url*, for `async with`. *embedder* is one, or what `open_embedder` takes.
 
         async with open_semantic("lancedb:///./vectors", "sentence-transformers:all-MiniLM-L6-v2") as notes:

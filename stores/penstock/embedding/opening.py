@@ -16,7 +16,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 _EXTRAS = {"httpx": "embeddings", "numpy": "embeddings", "sentence_transformers": "sentence-transformers"}
 
 
-def open_embedder(setting: str, key: str = "") -> Embedder:
+def open_embedder(setting: str, key: str | None = None) -> Embedder:
     """The embedder that *setting* names; nothing is asked or loaded yet.
 
     - `openai:text-embedding-3-small`: a model of OpenAI's, with the *key*
@@ -33,7 +33,7 @@ def open_embedder(setting: str, key: str = "") -> Embedder:
     kind = setting.partition(":")[0]
     opener = _OPENERS.get(kind, _from_module)
     try:
-        return opener(setting, key)
+        return opener(setting, key or "")
     except ModuleNotFoundError as exc:
         extra = _EXTRAS.get((exc.name or "").partition(".")[0])
         if extra is None:

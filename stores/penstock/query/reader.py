@@ -43,9 +43,9 @@ class ReaderSettings:
     vector_url: str = "lancedb:///./vectors"
     key_value_url: str = ""
     """The store of values under keys; none where the SQL store has them."""
-    embedder: str = ""
+    embedder: str | None = None
     """Makes vectors of the texts that are searched for; the workers' (`WorkerConfig.embedder`)."""
-    embedder_key: str = ""
+    embedder_key: str | None = None
     """`OPENAI_API_KEY` is accepted too."""
 
 

@@ -61,11 +61,11 @@ class WorkerConfig:
     key_value_url: str = ""
     """Where values under keys end: `redis://`, `dbm:///`, or a SQL database. None: where the other state does."""
 
-    embedder: str = ""
+    embedder: str | None = None
     """Makes vectors of texts that come without one: `openai:text-embedding-3-small`, `https://host/v1?model=name`,
     `sentence-transformers:all-MiniLM-L6-v2`, or `my_package.module:name`. None: such records become dead letters."""
 
-    embedder_key: str = ""
+    embedder_key: str | None = None
     """The key of an embedder behind HTTP. `OPENAI_API_KEY` is read too."""
 
     migrate: bool = True
