@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import redis
 
-from penstock.direct import KeyValues, StoreNotOpen, open_key_values
+from penstock.direct import StoreNotOpen, open_key_values
+from penstock.direct.key_values import KeyValues
 from penstock.embedded import EmbeddedQueue, free_port
 from penstock.producer import Producer
 from penstock.producer.errors import BufferFull

@@ -2,7 +2,7 @@
 with a queue or without."""
 
 from penstock.direct.errors import StoreNotOpen, TransactionEnded, TransactionTooLarge
-from penstock.direct.key_values import KeyValues, open_key_values
+from penstock.direct.key_values import open_key_values
 from penstock.direct.store import DirectStore, open_store
 from penstock.direct.transaction import Transaction
 from penstock.stores.health import Check, Health, Totals
@@ -11,7 +11,6 @@ __all__ = [
     "Check",
     "DirectStore",
     "Health",
-    "KeyValues",
     "StoreNotOpen",
     "Totals",
     "Transaction",
