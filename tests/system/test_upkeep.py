@@ -15,9 +15,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from penstock.embedded import EmbeddedQueue
+from penstock.stores.registry import vector_store
 from penstock.stores.sqlite import SqliteStore, open_sql
 from penstock.testing.conformance.records import counted, log, message
 from penstock.testing.conformance.state_records import context, deleted, key_value, task
+from penstock.testing.conformance.vector_records import deletion, embedding
 from penstock.testing.system import System
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.queue import Queue
@@ -95,6 +97,42 @@ async def test_a_store_that_is_away_is_told_and_the_next_turn_goes_on(queue: Que
     await upkeep._site.stores.close()
 
 
+async def test_vectors_are_tended_whether_or_not_the_sql_store_is_there(queue: Queue, tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("in the way")
+    upkeep = caretaker(queue, f"sqlite:///{tmp_path}/folder/p.db")
+    vectors = await upkeep._site.stores.vectors()
+    await vectors.write([embedding("a"), embedding("b")])
+    await vectors.write([deletion("a")])
+    await upkeep.take_turn()
+    assert await vectors.is_due("docs"), "no embedding was ever handed over"
+
+    await bury_records(queue, [embedding("c")])
+    await queue.client.delete(queue.keys.upkeep())
+    with capture_logs() as logs:
+        assert await upkeep.take_turn() is None
+
+    assert not await vectors.is_due("docs")
+    assert [(each["event"], each.get("tombstones")) for each in logs] == [
+        ("upkeep waits", None),
+        ("upkeep of vectors", 1),
+    ]
+    await upkeep._site.stores.close()
+
+
+async def test_the_command_puts_vectors_in_order(old: SqliteStore, tmp_path: Path) -> None:
+    url = f"lancedb:///{tmp_path}/vectors"
+    vectors = vector_store(url)
+    await vectors.setup()
+    await vectors.write([embedding("a"), embedding("b")])
+    await vectors.write([deletion("a")])
+    await vectors.close()
+    command = ("upkeep", "--json", "--sql-url", f"sqlite:///{old._settings.path}", "--vector-url", url)
+
+    ran = [await process(*command, *option) for option in (["--dry-run"], [])]
+
+    assert [each.json()["vectors"] for each in ran] == [{"collections": 1}, {"tombstones": 1}]
+
+
 async def test_a_worker_that_stops_ends_its_turn_after_a_slice(queue: Queue, tmp_path: Path) -> None:
     store = open_sql(f"sqlite:///{tmp_path}/p.db")
     await store.setup()
@@ -118,6 +156,7 @@ async def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
     """A store with something of each kind that is due, and something that is not; the settings that have it so."""
     for name, days in (("RETAIN_MESSAGES_DAYS", 30), ("RETAIN_LOGS_DAYS", 30), ("RETAIN_TASKS_DAYS", 30)):
         monkeypatch.setenv(f"PENSTOCK_{name}", str(days))
+    monkeypatch.setenv("PENSTOCK_VECTOR_URL", "memory://")  # its driver takes seconds to load
     store = open_sql(f"sqlite:///{tmp_path}/old.db")
     await store.setup()
     now_us = wall_clock_us()

@@ -1,4 +1,4 @@
-"""Upkeep: what a SQL store and the dead letters are rid of by the settings, a slice at a time, beside the drains.
+"""Upkeep: what the stores and the dead letters are rid of by the settings, a slice at a time, beside the drains.
 
 One worker of the fleet at a time does it. That is for the others' sake alone: every slice may be repeated, and run
 beside another one.
@@ -24,6 +24,7 @@ from penstock.stores.upkeep import Excess, Kind
 from penstock.wire.errors import QueueFull, QueueUnavailable
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Site
+from penstock.worker.tending import tend_all
 
 SLICE = 1_000
 """Records of one transaction. A batch that waits for it waits 20 to 50 ms, as measured with 1,000 messages."""
@@ -187,13 +188,25 @@ class Caretaker:
         self._period_s = float(site.config.upkeep_every_s)
 
     async def take_turn(self) -> Run | None:
-        """Do what there is to do, unless another worker has done so this period. Tells it in one line."""
-        site, began = self._site, time.monotonic()
-        run = None
+        """Do what there is to do, unless another worker has done so this period. Tells it in a line for each store.
+
+        Returns what was done in the SQL store; None when that was not looked at.
+        """
+        site, pause = self._site, self._pause_until(time.monotonic() + self._period_s * _SHARE)
         try:
             if not await site.queue.claim_upkeep(site.fleet.worker_id, round(self._period_s * _SHARE * 1000)):
                 return None
-            pause = self._pause_until(began + self._period_s * _SHARE)
+        except QueueUnavailable as exc:
+            _log.warning("upkeep waits", reason=str(exc))
+            return None
+        run = await self._run(pause)
+        await self._tend_vectors(pause)
+        return run
+
+    async def _run(self, pause: Pause) -> Run | None:
+        site, began = self._site, time.monotonic()
+        run = None
+        try:
             await self._purge_letters(pause)  # first: no store need answer for it
             run = Run(await site.stores.sql(), site.config, site.now_ms() * 1000)
             await run.perform(pause)
@@ -204,6 +217,21 @@ class Caretaker:
         say = _log.info if counted else _log.debug
         say("upkeep", complete=run.is_complete, ms=round((time.monotonic() - began) * 1000), **counted)
         return run
+
+    async def _tend_vectors(self, pause: Pause) -> None:
+        """Tend the vectors. A namespace that never had any is not given a store of them."""
+        site, began = self._site, time.monotonic()
+        before_us = site.now_ms() * 1000 - site.config.tombstone_days * _DAY_US
+        done: Counter[str] = Counter()
+        try:
+            counts = await site.queue.counts()
+            if any(count.accepted for where, count in counts.items() if where.lane == "embeddings"):
+                await tend_all(await site.stores.vectors(), before_us, pause, done)
+        except (QueueUnavailable, StoreError) as exc:
+            _log.warning("upkeep of vectors waits", reason=str(exc), **done)
+            return
+        if done:
+            _log.info("upkeep of vectors", ms=round((time.monotonic() - began) * 1000), **done)
 
     async def _purge_letters(self, pause: Pause) -> None:
         """Purge the dead letters that are past their time, and tell how many of each lane."""

@@ -1,0 +1,26 @@
+"""Upkeep of the vectors: tombstones, fragments and indexes of one collection after the other."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from penstock.stores.vector_contract import VectorStore
+
+
+async def tend_all(
+    store: VectorStore, tombstones_before_us: int, pause: Callable[[float], Awaitable[bool]], done: Counter[str]
+) -> None:
+    """Tend every collection of *store* that is due, or as many as *pause* allows; *done* counts what was done.
+
+    Raises:
+        StoreUnavailable: Why a collection could not be tended. Those before it were.
+    """
+    for collection in await store.collections():
+        if not await store.is_due(collection):
+            continue
+        began = time.monotonic()
+        done.update(await store.tend(collection, tombstones_before_us))
+        if not await pause(time.monotonic() - began):
+            return
