@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import lancedb
 import numpy as np
@@ -27,6 +27,9 @@ from penstock.wire.frames import encode
 from penstock.wire.ids import RisingClock
 from penstock.wire.records import Embedding
 from penstock.worker.settings import WorkerConfig
+
+Write: TypeAlias = Callable[[Any, Any], Awaitable[None]]
+"""Puts a batch into a collection."""
 
 _COLLECTION = "documents"
 _RECORDS = {384: 50_000, 1536: 15_000}
@@ -50,7 +53,8 @@ def compare(dimension: int, records: int, runs: int) -> None:
     """Print the table of one dimension."""
     rows = rows_of_a_batch(dimension)
     ways = {
-        f"bare `merge_insert` of ready batches, {rows:,} rows": partial(bare, dimension, records, rows),
+        f"bare `merge_insert` of ready batches, {rows:,} rows": partial(bare, merge, dimension, records, rows),
+        "bare `add` of them, which stores a repeated key twice": partial(bare, add, dimension, records, rows),
         "a backlog, drained by one worker": partial(backlog, load_of(dimension), records),
     }
     found: dict[str, list[Moved]] = {way: [] for way in ways}
@@ -90,22 +94,32 @@ def rows_of_a_batch(dimension: int) -> int:
     return min(BATCH, WorkerConfig().batch_bytes // len(encode(embedding(RisingClock(), dimension, 0))))
 
 
-def bare(dimension: int, records: int, rows: int) -> Moved:
+async def merge(collection: Any, batch: Any) -> None:
+    """What a program does that may have to repeat itself."""
+    upsert = collection.merge_insert("id").when_matched_update_all(where="source.version > target.version")
+    await upsert.when_not_matched_insert_all().execute(batch)
+
+
+async def add(collection: Any, batch: Any) -> None:
+    """What one does that never will."""
+    await collection.add(batch)
+
+
+def bare(write: Write, dimension: int, records: int, rows: int) -> Moved:
     """The same vectors by the driver alone: as batches of Arrow, ready in memory."""
     batches = list(ready(dimension, records, rows))
     with tempfile.TemporaryDirectory() as name:
-        return asyncio.run(merged(Path(name), batches, records))
+        return asyncio.run(written(write, Path(name), batches, records))
 
 
-async def merged(folder: Path, batches: list[Any], records: int) -> Moved:
-    """What it takes to merge *batches* by id, each on disk before the next."""
+async def written(write: Write, folder: Path, batches: list[Any], records: int) -> Moved:
+    """What it takes to *write* all of *batches*, each on disk before the next."""
     connection = await lancedb.connect_async(folder, read_consistency_interval=timedelta(0))
     watch = Watch()
     collection = await connection.create_table(_COLLECTION, batches[0])
     sync_table(folder / f"{_COLLECTION}.lance")
     for batch in batches[1:]:
-        merge = collection.merge_insert("id").when_matched_update_all(where="source.version > target.version")
-        await merge.when_not_matched_insert_all().execute(batch)
+        await write(collection, batch)
         sync_table(folder / f"{_COLLECTION}.lance")
     spent = watch.spent()
     return Moved(spent.rate(records), spent.cpu_us(records), 0)
