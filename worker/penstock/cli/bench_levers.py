@@ -13,7 +13,7 @@ _SLOW_STORED_MS = 50.0
 _FAR_MS = 0.5
 _GOOD_SHARE = 0.6
 """Of the limit; below, something beside the work is in the way."""
-_USUAL_BATCH = 2_000
+_USUAL_BATCH = 8_000
 
 
 class Medians(NamedTuple):

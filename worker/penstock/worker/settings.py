@@ -81,7 +81,7 @@ class WorkerConfig:
     drain_linger_ms: int = 200
     """A drain with an empty log waits this long for more before it gives its partition back."""
 
-    batch_records: int = 2_000
+    batch_records: int = 8_000
     """Most records of one transaction."""
 
     batch_bytes: int = 4 * 1024 * 1024
