@@ -194,7 +194,7 @@ async def test_collections_are_listed_with_their_counts(vector_url: str, capsys:
         (["--vector", '"text"'], "vector"),
         (["--vector", "[1, 0]", "--where", "{"], "--where is no JSON"),
         (["--vector", "[1, 0]", "--where", '{"lang": {"$like": "e"}}'], "$like"),
-        ([], "--vector or --vector-file"),
+        ([], "--vector, --vector-file and --text"),
     ],
 )
 async def test_a_search_that_cannot_be_asked_is_a_usage_error(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.cli.exits import Code
+from penstock.direct.semantic import open_semantic
 from penstock.producer import Producer
 from penstock.testing.system import System
 from tests.system.command import Ran, penstock
@@ -51,3 +52,20 @@ async def test_a_lost_vector_is_found_sent_again_and_stored(tmp_path: Path, caps
     assert repaired.code == Code.OK
     assert "1 without a vector: sent again" in repaired.err
     assert again.code == Code.OK
+
+
+async def test_texts_are_searched_for_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"lancedb:///{tmp_path}/vectors"
+    async with open_semantic(url, "hashing:64") as texts:
+        await texts.add("notes", [("n-1", "The pump is broken."), ("n-2", "It rains.")])
+
+    without = await penstock(capsys, "query", "search", "notes", "--text", "pump", "--vector-url", url)
+    monkeypatch.setenv("PENSTOCK_EMBEDDER", "hashing:64")
+    found = await penstock(capsys, "query", "search", "notes", "--text", "pump", "--vector-url", url, "--top-k", "1")
+    both = await penstock(capsys, "query", "search", "notes", "--text", "pump", "--vector", "[1]", "--vector-url", url)
+
+    assert (without.code, "set PENSTOCK_EMBEDDER" in without.err) == (Code.USAGE, True)
+    assert "The pump is broken." in found.out
+    assert "give one of --vector, --vector-file and --text" in both.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
@@ -31,20 +32,26 @@ def search(
     vector_file: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="A file with the numbers as JSON.")
     ] = None,
+    text: Annotated[str | None, typer.Option(help="A text, embedded as the workers do (PENSTOCK_EMBEDDER).")] = None,
     where: Where = None,
     metric: Annotated[str | None, typer.Option(help="cosine, dot or l2. Else the store's own.")] = None,
     top_k: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many.")] = 10,
     json: JsonLines = False,
     vector_url: VectorUrl = VECTOR_URL,
 ) -> None:
-    """Find the vectors nearest to one, best first."""
-    if (vector is None) == (vector_file is None):
-        raise Stop("give the vector with --vector or --vector-file", Code.USAGE)
-    numbers = parsed("vector", vector_file.read_bytes() if vector_file else vector or "")
+    """Find the vectors nearest to one, or to that of a text, best first."""
+    if sum(each is not None for each in (vector, vector_file, text)) != 1:
+        raise Stop("give one of --vector, --vector-file and --text", Code.USAGE)
+    numbers = None if text is not None else parsed("vector", vector_file.read_bytes() if vector_file else vector or "")
     hits = _asked(
         vector_url,
         lambda reader: reader.search(
-            collection, vector=numbers, top_k=top_k, where=condition(where), metric=cast("Metric | None", metric)
+            collection,
+            vector=numbers,
+            text=text,
+            top_k=top_k,
+            where=condition(where),
+            metric=cast("Metric | None", metric),
         ),
     )
     if json:
@@ -112,5 +119,5 @@ def _asked(url: str, question: Callable[[Reader], Awaitable[T]]) -> T:
 async def _ask(url: str, question: Callable[[Reader], Awaitable[T]]) -> T:
     from penstock.query import Reader  # noqa: PLC0415 - drivers are slow to load
 
-    async with Reader.open(vectors=url) as reader:
+    async with Reader.from_env({**os.environ, "PENSTOCK_VECTOR_URL": url}) as reader:
         return await question(reader)
