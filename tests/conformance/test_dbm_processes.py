@@ -43,7 +43,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-class Killed(BaseException):
+class Killed(Exception):
     """What stands for SIGKILL where a step is to be met exactly."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -10,7 +10,7 @@ from penstock.stores.dbm.journal import Journal
 from penstock.stores.dbm.locking import FileLock
 from penstock.stores.dbm.settings import DbmSettings
 from penstock.stores.dbm.table import Table
-from penstock.stores.errors import StoreError, StoreUnavailable
+from penstock.stores.errors import StoreUnavailable
 from penstock.stores.key_paths import key_at, path_of
 from penstock.stores.states import Key, key_of
 from penstock.wire.frames import decode, encode
@@ -37,7 +37,8 @@ class KeyValueFile:
         self._journal = Journal(settings.beside("journal"))
         self._table = Table(settings)
         self._recent: dict[bytes, bytes] = {}
-        """What the journal holds."""
+        """What the journal holds, and what it is to hold."""
+        self._unsynced: dict[bytes, bytes] = {}
 
     def make(self) -> None:
         """Create the folder and an empty file where there is none."""
@@ -48,8 +49,8 @@ class KeyValueFile:
                 self._table.open()  # what lies there may be somebody else's
                 self._journal.begin(1)
 
-    def transact(self, work: Callable[[KeyValueFile], _Result]) -> _Result:
-        """Do *work* while no other process looks or writes.
+    def transact(self, works: Sequence[Callable[[KeyValueFile], _Result]]) -> list[_Result]:
+        """Do *works*, one after the other, while no other process looks or writes. What they keep is synced once.
 
         Raises:
             StoreUnavailable: There is no file, it is damaged, or somebody else has the lock.
@@ -57,7 +58,9 @@ class KeyValueFile:
         with self._current():
             if not self._journal.generation:
                 raise StoreUnavailable(f"no such file: {self._settings.path}; has a worker stored anything yet?")
-            return work(self)
+            outcomes = [work(self) for work in works]
+            self._sync()
+            return outcomes
 
     def rows(self, keys: Iterable[Key]) -> dict[Key, KeyValue]:
         """The rows under *keys*."""
@@ -72,12 +75,16 @@ class KeyValueFile:
         return [key_at(path.decode()) for path in sorted(paths)]
 
     def keep(self, rows: Iterable[KeyValue]) -> None:
-        """Make *rows* durable, all or none."""
+        """Have *rows* be durable when `transact` returns, all or none."""
         encoded = {path_of(key_of(row)).encode(): encode(row, limit_bytes=None) for row in rows}
-        if not encoded:
-            return
-        self._journal.append(encoded)
         self._recent.update(encoded)
+        self._unsynced.update(encoded)
+
+    def _sync(self) -> None:
+        if not self._unsynced:
+            return
+        self._journal.append(self._unsynced)
+        self._unsynced = {}
         if self._journal.size > min(max(_LEAST_FOLDED, self._table.size() // 2), _MOST_JOURNAL):
             self._fold()
 
@@ -125,8 +132,6 @@ class KeyValueFile:
                     self._move()
                 self._refresh()
                 yield
-            except StoreError:
-                raise
             except BaseException:
                 self._forget()  # whatever it knows may be wrong
                 raise
@@ -141,7 +146,7 @@ class KeyValueFile:
     def _forget(self) -> None:
         self._journal.close()
         self._table.close()
-        self._recent = {}
+        self._recent, self._unsynced = {}, {}
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from copy import copy
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from penstock.stores import surface
 from penstock.stores.contract import Capabilities, Fence
@@ -21,6 +23,11 @@ from penstock.wire.records import KeyValue, Record
 
 _Result = TypeVar("_Result")
 
+Work: TypeAlias = Callable[[KeyValueFile], _Result]
+
+_GROUP = 100
+"""Calls that share a sync: what each of them may bring, up to 8 MB a record, lies in memory meanwhile."""
+
 
 def open_key_values(url: str) -> DbmKeyValues:
     """The store of the file that *url* names. Nothing is opened yet.
@@ -33,7 +40,7 @@ def open_key_values(url: str) -> DbmKeyValues:
 
 class DbmKeyValues(KeyValueOnly, PagedKeyValues):
     """See `KeyValueStore`. Each call is one step of one thread, under the file's lock: a write is there as a whole and
-    on the disk, or not at all, also where it was cancelled.
+    on the disk, or not at all, also where it was cancelled. Calls that wait for the thread share the lock and a sync.
     """
 
     capabilities = Capabilities(shared=True, fenced=False)
@@ -43,10 +50,13 @@ class DbmKeyValues(KeyValueOnly, PagedKeyValues):
         self.ttl_s = self._settings.ttl or None
         self._file = KeyValueFile(self._settings)
         self._thread: ThreadPoolExecutor | None = None
+        self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
+        self._serving: asyncio.Task[None] | None = None
         self._closed = False
 
     async def setup(self, *, migrate: bool = True) -> None:
         """See `Store.setup`. Creates the file, and its folder, where it may."""
+        self._require_open()
         await (self._run(self._file.make) if migrate else self.check())
 
     async def check(self) -> None:
@@ -56,6 +66,8 @@ class DbmKeyValues(KeyValueOnly, PagedKeyValues):
     async def close(self) -> None:
         """See `Store.close`."""
         self._closed = True
+        if self._serving is not None:
+            await asyncio.wait((self._serving,))
         thread, self._thread = self._thread, None
         if thread is not None:
             # A cancelled close goes on.
@@ -104,15 +116,46 @@ class DbmKeyValues(KeyValueOnly, PagedKeyValues):
     async def _rows(self, keys: Collection[Key]) -> Mapping[Key, KeyValue]:
         return await self._transact(lambda file: file.rows(keys))
 
-    async def _transact(self, work: Callable[[KeyValueFile], _Result]) -> _Result:
-        return await self._run(lambda: self._file.transact(work))
+    async def _transact(self, work: Work[_Result]) -> _Result:
+        self._require_open()
+        done: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, done))
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.create_task(self._serve())
+        return await done
+
+    async def _serve(self) -> None:
+        """Do what waits, as much at once as there is by then."""
+        while self._waiting:
+            group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
+            outcomes: Sequence[Any]
+            try:
+                outcomes = await self._run(partial(self._file.transact, [work for work, _ in group]))
+            except Exception as exc:  # noqa: BLE001 - the callers get it
+                outcomes = [_copy(exc) for _ in group]
+            for (_, done), outcome in zip(group, outcomes, strict=True):
+                if done.done():
+                    continue  # its caller was cancelled
+                if isinstance(outcome, Exception):
+                    done.set_exception(outcome)
+                else:
+                    done.set_result(outcome)
 
     async def _run(self, job: Callable[[], _Result]) -> _Result:
-        if self._closed:
-            raise StoreUnavailable(f"the store of {self._settings.path} is closed")
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"penstock-dbm-{self._settings.path.name}")
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"the store of {self._settings.path} is closed")
+
+
+def _copy(exc: Exception) -> Exception:
+    """The same error for each caller: one that is raised twice mixes its tracebacks."""
+    found = copy(exc)
+    found.__cause__ = exc.__cause__
+    return found
 
 
 def _page(file: KeyValueFile, query: KeyValueQuery) -> list[StoredKeyValue]:

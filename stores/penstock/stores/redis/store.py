@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 
 from penstock.stores import surface
 from penstock.stores.contract import Capabilities, Fence
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.key_value_only import KeyValueOnly, by_key
 from penstock.stores.queries import KeyValueQuery
-from penstock.stores.redis.client import Change, Client
+from penstock.stores.redis.client import OLDER, Change, Client
 from penstock.stores.redis.settings import parse
 from penstock.stores.rows import StoredKeyValue
-from penstock.stores.states import Key, Row, States, Was, is_live, key_of, placed
+from penstock.stores.states import Key, Was, is_live, key_of, placed
 from penstock.wire.backoff import next_delay_s
 from penstock.wire.records import KeyValue, Record
 
 _TRIES = 100
 _BASE_MS, _CAP_MS = 1, 50
 """The back-off between tries of keys that others change, too."""
-
-_Answer = TypeVar("_Answer")
 
 
 def open_key_values(url: str) -> RedisKeyValues:
@@ -36,8 +33,9 @@ def open_key_values(url: str) -> RedisKeyValues:
 
 
 class RedisKeyValues(KeyValueOnly):
-    """See `KeyValueStore`. What a row becomes is decided here, from what was read; the server then puts it in the place
-    of just that one, or has it decided anew. So each key changes in one step, and a batch key by key.
+    """See `KeyValueStore`. A write is decided by the server, stamp against stamp. What `put` makes of a row is decided
+    here, from what was read; the server then puts it in the place of just that one, or has it decided anew. So each key
+    changes in one step, and a batch key by key.
 
     How durable a write is, the server's settings say: with `appendfsync everysec` a crash takes the last second.
     """
@@ -65,19 +63,28 @@ class RedisKeyValues(KeyValueOnly):
 
     async def write(self, records: Sequence[Record], fence: Fence | None = None) -> int:  # noqa: ARG002 - stamps guard
         """See `Store.write` and `KeyValueStore`: key by key. A fence is not looked at."""
-        taken = await self._settle(by_key(self._fit(records)), _newer)
-        return sum(taken.values())
+        changes = [Change(key_of(record), OLDER, record) for record in self._fit(records)]
+        return len(changes) - len(await self._client.replace(changes))
 
     async def put(self, records: Sequence[KeyValue], now_us: int, *, if_absent: bool = False) -> Sequence[Was]:
         """See `KeyValueStore.put`. Key by key."""
-
-        def decide(row: KeyValue | None, some: Sequence[KeyValue]) -> tuple[KeyValue | None, list[Was]]:
-            rows, was = placed([row] if row else [], some, now_us, if_absent=if_absent)
-            return (rows[0] if rows else None), was
-
         fit = self._fit(records)
-        answers = {key: iter(was) for key, was in (await self._settle(by_key(fit), decide)).items()}
-        return [next(answers[key_of(record)]) for record in fit]
+        waiting = by_key(fit)
+        found: dict[Key, Iterator[Was]] = {}
+        for tries in range(1, _TRIES):
+            rows = await self._rows(waiting.keys())
+            changes: list[Change] = []
+            for key, some in waiting.items():
+                row = rows.get(key)
+                becomes, was = placed([row] if row else [], some, now_us, if_absent=if_absent)
+                found[key] = iter(was)
+                changes += [Change(key, row.stamp.hex() if row else "", each) for each in becomes]
+            missed = await self._client.replace(changes)
+            if not missed:
+                return [next(found[key_of(record)]) for record in fit]
+            waiting = {change.key: waiting[change.key] for change in missed}
+            await asyncio.sleep(next_delay_s(tries, _BASE_MS, _CAP_MS, self._rng))
+        raise StoreUnavailable(f"{self._where}: {len(waiting)} keys were changed by others {_TRIES} times in a row")
 
     async def key_value(self, namespace: str, key: str, now_us: int) -> StoredKeyValue | None:
         """See `KeyValueReading.key_value`."""
@@ -119,32 +126,3 @@ class RedisKeyValues(KeyValueOnly):
 
     async def _rows(self, keys: Collection[Key]) -> Mapping[Key, KeyValue]:
         return await self._client.rows(list(keys))
-
-    async def _settle(
-        self,
-        waiting: Mapping[Key, list[KeyValue]],
-        decide: Callable[[KeyValue | None, Sequence[KeyValue]], tuple[KeyValue | None, _Answer]],
-    ) -> dict[Key, _Answer]:
-        """What *decide* says of each key's row, once that was so when the row was replaced."""
-        answers: dict[Key, _Answer] = {}
-        for tries in range(1, _TRIES):
-            rows = await self._rows(waiting.keys())
-            changes: list[Change] = []
-            for key, records in waiting.items():
-                row = rows.get(key)
-                becomes, answers[key] = decide(row, records)
-                if becomes is not None:
-                    changes.append(Change(key, row and row.stamp, becomes))
-            missed = await self._client.replace(changes)
-            if not missed:
-                return answers
-            waiting = {change.key: waiting[change.key] for change in missed}
-            await asyncio.sleep(next_delay_s(tries, _BASE_MS, _CAP_MS, self._rng))
-        raise StoreUnavailable(f"{self._where}: {len(waiting)} keys were changed by others {_TRIES} times in a row")
-
-
-def _newer(row: KeyValue | None, records: Sequence[KeyValue]) -> tuple[KeyValue | None, int]:
-    stored: list[Row] = [row] if row else []
-    rows, taken = States(records).changed(KeyValue, stored)
-    becomes = rows[0] if rows else None
-    return (becomes if isinstance(becomes, KeyValue) else None), taken
