@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import asyncpg
@@ -50,7 +50,9 @@ async def store(vector_schema: Schema) -> AsyncIterator[PgVectorStore]:
     await store.close()
 
 
-async def plan_of(store: PgVectorStore, vector: bytes, metric: Metric = "cosine", **where: Any) -> str:
+async def plan_of(
+    store: PgVectorStore, vector: bytes, where: Mapping[str, Any] | None = None, metric: Metric = "cosine"
+) -> str:
     found = await store._catalog.find("docs", fresh=True)
     assert found is not None
 
@@ -95,8 +97,9 @@ async def test_what_metadata_must_contain_is_found_by_its_index(store: PgVectorS
     await store.write([*around(MANY), embedding("rare", -1, 0, metadata={"tag": ["x"]})])
     await store.tend("docs", 0)
 
-    assert "_metadata" in await plan_of(store, floats(1, 0), tag={"$contains": "x"}, n={"$exists": False})
-    assert [hit.id for hit in await store.search("docs", floats(1, 0), 3, {"tag": {"$contains": "x"}})] == ["rare"]
+    where = {"tag": {"$contains": "x"}, "n": {"$exists": False}}
+    assert "_metadata" in await plan_of(store, floats(1, 0), where)
+    assert [hit.id for hit in await store.search("docs", floats(1, 0), 3, where)] == ["rare"]
 
 
 async def test_a_filter_that_next_to_nothing_passes_still_gives_all_that_do(vector_schema: Schema) -> None:
@@ -105,7 +108,7 @@ async def test_a_filter_that_next_to_nothing_passes_still_gives_all_that_do(vect
     await hasty.tend("docs", 0)
 
     where = {"n": {"$gte": MANY - 10}}
-    assert "_cosine" in await plan_of(hasty, floats(1, 0), **where)
+    assert "_cosine" in await plan_of(hasty, floats(1, 0), where)
     hits = await hasty.search("docs", floats(1, 0), 5, where)
     assert [hit.id for hit in hits] == [f"{n:04}" for n in range(MANY - 10, MANY - 5)]
     await hasty.close()
@@ -125,8 +128,8 @@ async def test_an_index_is_of_the_metric_of_the_url(vector_schema: Schema) -> No
     await store.tend("docs", 0)
 
     assert indexes_of(vector_schema, "docs") == {"l2", "metadata"}
-    assert "_l2" in await plan_of(store, floats(1, 0), "l2")
-    assert "_l2" not in await plan_of(store, floats(1, 0), "dot")
+    assert "_l2" in await plan_of(store, floats(1, 0), metric="l2")
+    assert "_l2" not in await plan_of(store, floats(1, 0), metric="dot")
     assert [hit.id for hit in await store.search("docs", floats(1, 0), 2)] == ["0000", "0001"]
     assert [hit.id for hit in await store.search("docs", floats(9, 0), 2, metric="dot")] == ["0000", "0001"]
     await store.close()
@@ -172,13 +175,11 @@ async def test_two_who_tend_at_once_beside_writers_build_one_index_of_all(
     await store.write(around(MANY))
     other = small_store(vector_schema)
 
-    first, second, *written = await asyncio.gather(
-        store.tend("docs", 0),
-        other.tend("docs", 0),
-        *(store.write([embedding(f"late{n}", 1, -1 - n)]) for n in range(20)),
-    )
-    assert sum(done.get("indexes", 0) for done in (first, second)) == 2
-    assert written == [1] * 20
+    async with asyncio.TaskGroup() as group:
+        tended = [group.create_task(each.tend("docs", 0)) for each in (store, other)]
+        written = [group.create_task(store.write([embedding(f"late{n}", 1, -1 - n)])) for n in range(20)]
+    assert sum(each.result().get("indexes", 0) for each in tended) == 2
+    assert [each.result() for each in written] == [1] * 20
     assert len(rows_of(vector_schema, "docs")) == MANY + 20
     assert [hit.id for hit in await other.search("docs", floats(1, -20), 1)] == ["late19"]
     await other.close()
