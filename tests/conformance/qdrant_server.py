@@ -126,7 +126,10 @@ class Answers(points.PointsServicer, collections.CollectionsServicer, root.Qdran
                 query=edge.Query.Nearest(vector, using=request.using),
                 with_payload=_payload_of(request),
                 filter=to_edge_filter(request.filter) if request.HasField("filter") else None,
-                params=edge.SearchParams(hnsw_ef=request.params.hnsw_ef),
+                params=edge.SearchParams(
+                    hnsw_ef=request.params.hnsw_ef,
+                    acorn=edge.AcornSearchParams(request.params.acorn.enable, request.params.acorn.max_selectivity),
+                ),
             )
         )
         scored = [

@@ -12,12 +12,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import qdrant_edge
 
 from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable, Unsupported
 from penstock.stores.metrics import Metric, scorer
-from penstock.stores.qdrant import walking
+from penstock.stores.qdrant import edge, engine, walking
 from penstock.stores.qdrant.edge import EdgeEngine, open_vector
-from penstock.stores.qdrant.engine import EXACT_BELOW
 from penstock.stores.qdrant.store import QdrantStore
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.vector_records import Row, embedding, floats
@@ -53,10 +53,10 @@ class TestQdrantEdge(VectorStoreConformance):
     [("qdrant-edge:///data/vectors", "data/vectors"), ("qdrant-edge:////var/lib/x%20y?metric=l2", "/var/lib/x y")],
 )
 def test_the_url_names_a_folder(url: str, folder: str) -> None:
-    engine = open_vector(url)._engine
+    opened = open_vector(url)._engine
 
-    assert isinstance(engine, EdgeEngine)
-    assert engine.folder == Path(folder)
+    assert isinstance(opened, EdgeEngine)
+    assert opened.folder == Path(folder)
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,50 @@ async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
         await store.write([embedding("a")])
 
 
-async def test_a_collection_that_another_one_has_open_is_unavailable_until_it_is_closed(
-    store: QdrantStore, folder: Path
-) -> None:
-    await store.write([embedding("a")])
+async def test_two_stores_of_one_folder_take_turns(store: QdrantStore, folder: Path) -> None:
     second = QdrantStore(EdgeEngine(folder))
 
-    with pytest.raises(StoreUnavailable, match="only one can"):
-        await second.count_vectors("docs")
-    await store.close()
-    assert await second.count_vectors("docs") == 1
+    async def work(of: QdrantStore, name: str) -> None:
+        for n in range(6):
+            await of.write([embedding(f"{name}{n}"), embedding("same", 1, n, at_us=n, text=name)])
+            assert await of.search("docs", floats(1, 0), 20)
+
+    async with asyncio.TaskGroup() as group:
+        for of, name in ((store, "a"), (store, "b"), (second, "c")):
+            group.create_task(work(of, name))
+
+    rows = read_collection(folder / "docs")
+    assert sorted(rows) == sorted([f"{name}{n}" for name in "abc" for n in range(6)] + ["same"])
+    assert (rows["same"].version, rows["same"].vector) == (5, [1, 5])
     await second.close()
+
+
+async def test_who_needs_a_shard_no_more_leaves_it_to_others(
+    store: QdrantStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "IDLE_S", 0.01)
+    second = QdrantStore(EdgeEngine(folder))
+    await store.write([embedding("a")])
+
+    assert await second.write([embedding("a", at_us=2)]) == 1
+    assert await second.drop("docs")
+    assert await store.count_vectors("docs") == 0
+    assert await store.write([embedding("b", 1, 2, 3)]) == 1
+    assert [each.key for each in await second.walk_vectors("docs", None, 9)] == ["b"]
+    await second.close()
+
+
+async def test_a_shard_that_is_not_handed_over_in_time_is_unavailable(store: QdrantStore, folder: Path) -> None:
+    await store.write([embedding("a")])
+    await store.close()
+    impatient = QdrantStore(EdgeEngine(folder, patience_s=0.05))
+    held = qdrant_edge.EdgeShard.load(str(folder / "docs"))
+
+    with pytest.raises(StoreUnavailable, match=r"another process.* 0.05 s.*fuser"):
+        await impatient.count_vectors("docs")
+    held.close()
+    assert await impatient.count_vectors("docs") == 1
+    await impatient.close()
 
 
 async def test_a_folder_of_somebody_else_is_left_alone(store: QdrantStore, folder: Path) -> None:
@@ -116,11 +149,13 @@ async def test_what_a_crash_left_half_made_or_half_removed_is_gone_after_setup(
 ) -> None:
     await store.write([embedding("a")])
     (folder / ".new-1" / "segments").mkdir(parents=True)
+    os.utime(folder / ".new-1", (0, 0))
+    (folder / ".new-2").mkdir()  # somebody is making it
     (folder / ".gone-1" / "segments").mkdir(parents=True)
     assert list(await store.collections()) == ["docs"]
 
     await store.setup()
-    assert [path.name for path in folder.iterdir()] == ["docs"]
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [".new-2", "docs"]
 
 
 def _write_and_die(folder: Path) -> None:
@@ -167,7 +202,6 @@ async def test_each_metric_has_the_scores_of_its_definition(folder: Path, metric
 
 async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(store: QdrantStore, folder: Path) -> None:
     await store.write([embedding("a", 3, 4)])
-    await store.close()
     other = QdrantStore(EdgeEngine(folder), "dot")
 
     with pytest.raises(Unsupported, match=r"docs was made for cosine.*\?metric=cosine"):
@@ -193,11 +227,16 @@ async def test_a_vector_of_length_one_is_kept_once_any_other_with_its_direction(
 
 
 async def test_upkeep_builds_the_index_when_a_collection_has_outgrown_a_look_at_every_vector(
-    store: QdrantStore,
+    store: QdrantStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = np.random.default_rng(1).normal(size=(EXACT_BELOW + 2_000, 8)).astype("<f4")
+    monkeypatch.setattr(engine, "EXACT_BELOW", 2_000)
+    monkeypatch.setattr(EdgeEngine, "exact_below", 2_000)
+    rows = np.random.default_rng(1).normal(size=(6_000, 8)).astype("<f4")
     await store.write(
-        [Embedding(new_id(), 1, "docs", f"{n}", row.tobytes(), metadata=b'{"n":%d}' % n) for n, row in enumerate(rows)]
+        [
+            Embedding(new_id(), 1, "docs", f"{n}", row.tobytes(), None, b'{"n":%d,"half":%d}' % (n, n % 2))
+            for n, row in enumerate(rows)
+        ]
     )
     exact = await store.search("docs", rows[5].tobytes(), 10)
     assert await store.is_due("docs")
@@ -214,6 +253,11 @@ async def test_upkeep_builds_the_index_when_a_collection_has_outgrown_a_look_at_
     found = await store.search("docs", rows[5].tobytes(), 10)
     assert len({hit.id for hit in found} & {hit.id for hit in exact}) >= 9
     assert [hit.id for hit in await store.search("docs", rows[5].tobytes(), 2, {"n": {"$in": [5, 6]}})] == ["5", "6"]
+    for where, those in (({"half": 1}, rows[1::2]), ({"n": {"$lt": 1_500}}, rows[:1_500])):
+        best = sorted((those @ rows[5] / np.linalg.norm(those, axis=1)).tolist(), reverse=True)[:10]
+        hits = await store.search("docs", rows[5].tobytes(), 10, where)
+        scores = [hit.score * float(np.linalg.norm(rows[5])) for hit in hits]
+        assert scores == pytest.approx(best, abs=1e-4), where
 
 
 async def test_a_walk_through_more_keys_than_it_keeps_gives_each_once_in_order(

@@ -1,4 +1,4 @@
-"""Qdrant's engine in this process: a folder of shards, one a collection. One process at a time.
+"""Qdrant's engine in this process: a folder of shards, one a collection, with which processes take turns.
 
 The engine runs threads of its own and does not survive a fork: start other processes with `spawn`.
 """
@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +22,11 @@ import qdrant_edge as qdrant
 from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected, StoreUnavailable
 from penstock.stores.metrics import floats_of, own_metric, url_options
 from penstock.stores.qdrant import edge_models as models
+from penstock.stores.qdrant.edge_shards import CONFIG, LOOK_S, Busy, Shard
 from penstock.stores.qdrant.engine import (
     BREADTH,
+    EXACT_BELOW,
+    SELECTIVE,
     SHOWN,
     TERMS,
     VERSION,
@@ -36,11 +39,20 @@ from penstock.stores.qdrant.engine import (
     Wanted,
     layout_of,
 )
+from penstock.stores.qdrant.points import point_id
 from penstock.stores.qdrant.store import QdrantStore
 
-_CONFIG = "edge_config.json"
 _NEW, _GONE = ".new-", ".gone-"
 """What folders are called that are not collections yet, or not any more. No collection's name begins with a dot."""
+
+_MAKING_S = 600.0
+"""Somebody may be making a folder that is not older."""
+
+IDLE_S = 1.0
+"""How long a shard stays open that is not used. To open it takes 20 ms and more."""
+
+PATIENCE_S = 30.0
+"""How long a call waits for its turn with a shard; an index of 100,000 vectors takes longer."""
 
 _T = TypeVar("_T")
 
@@ -61,14 +73,22 @@ def open_vector(url: str) -> QdrantStore:
 
 
 class EdgeEngine:
-    """Shards below *folder*, each opened when it is first used. See `Engine`."""
+    """Shards below *folder*, each opened when it is used. See `Engine`.
 
-    alone = True
+    The engine lets one process have a shard open. Processes take turns (`edge_shards`), which costs each of them the
+    opening: where one works alone, it keeps the shard until it has not used it for `IDLE_S`.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    builds_index = True
+    shared = True
+    exact_below = EXACT_BELOW
+    id_of = staticmethod(point_id)
+
+    def __init__(self, folder: Path, *, patience_s: float = PATIENCE_S) -> None:
         self.folder = folder
-        self._shards: dict[str, Any] = {}
-        self._opening = threading.Lock()
+        self._patience_s = patience_s
+        self._shards: dict[str, Shard] = {}
+        self._idle: dict[str, asyncio.TimerHandle] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -85,7 +105,16 @@ class EdgeEngine:
         self._closed = True
         while self._running:
             await asyncio.wait(self._running)
-        await asyncio.to_thread(self._close_shards)
+        for timer in self._idle.values():
+            timer.cancel()
+        shards, self._shards = self._shards, {}
+        for shard in shards.values():
+            with translated(f"folder {self.folder}"):
+                await asyncio.to_thread(shard.forget)
+
+    def turn(self, name: str) -> int | None:
+        """See `Engine.turn`."""
+        return self._shard(name).turn
 
     async def names(self) -> Sequence[str]:
         """See `Engine.names`."""
@@ -101,7 +130,13 @@ class EdgeEngine:
 
     async def drop(self, name: str) -> bool:
         """See `Engine.drop`."""
-        return await self._run(self._drop, name)
+        gone = self.folder / f"{_GONE}{secrets.token_hex(8)}"
+        try:
+            await self._in_turn(name, lambda shard: shard.move(gone))
+        except Missing:
+            return False
+        await self._run(self._remove, gone)
+        return True
 
     async def versions(self, name: str, ids: Sequence[str]) -> Mapping[str, int]:
         """See `Engine.versions`."""
@@ -132,7 +167,10 @@ class EdgeEngine:
             query=qdrant.Query.Nearest(floats_of(vector).tolist(), using=using),
             with_payload=list(SHOWN),
             filter=None if where is None else models.to_filter(where),
-            params=qdrant.SearchParams(hnsw_ef=max(BREADTH, limit)),
+            params=qdrant.SearchParams(
+                hnsw_ef=max(BREADTH, limit),
+                acorn=None if where is None else qdrant.AcornSearchParams(enable=True, max_selectivity=SELECTIVE),
+            ),
         )
         found = await self._ask(name, lambda shard: shard.query(request))
         return [Near(each.payload, each.score) for each in found]
@@ -167,16 +205,62 @@ class EdgeEngine:
         return bool(await self._ask(name, lambda shard: shard.optimize()))
 
     async def _ask(self, name: str, work: Callable[[Any], _T]) -> _T:
-        return await self._run(lambda: work(self._shard(name)))
+        """What comes of *work* with the shard."""
+
+        def use(shard: Shard) -> _T:
+            with shard.used() as handle:
+                return work(handle)
+
+        return await self._in_turn(name, use)
+
+    async def _in_turn(self, name: str, work: Callable[[Shard], _T]) -> _T:
+        """What comes of *work*, which is begun again while somebody else has the shard."""
+        shard = self._shard(name)
+        deadline = time.monotonic() + self._patience_s
+        with contextlib.ExitStack() as asking:
+            while True:
+                try:
+                    return await self._run(work, shard)
+                except Busy:
+                    self._be_patient(shard, deadline)
+                finally:
+                    self._close_when_idle(name)
+                if not shard.waiting:
+                    asking.enter_context(shard.wanted())
+                await asyncio.sleep(LOOK_S)
+
+    def _be_patient(self, shard: Shard, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(
+                f"another process has had {shard.folder} open for {self._patience_s:g} s; see which: "
+                f"fuser {shard.folder / 'wal'}/*"
+            ) from None
+
+    def _shard(self, name: str) -> Shard:
+        return self._shards.setdefault(name, Shard(self.folder / name))
+
+    def _close_when_idle(self, name: str) -> None:
+        timer = self._idle.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        if not self._closed:
+            self._idle[name] = asyncio.get_running_loop().call_later(IDLE_S, self._let_go, name)
+
+    def _let_go(self, name: str) -> None:
+        self._idle.pop(name, None)
+        self._start(self._shards[name].let_go)
 
     async def _run(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """*work* in a thread. It runs to its end though the caller be cancelled, and `close` waits for it."""
         if self._closed:
             raise StoreUnavailable(f"the store of {self.folder} is closed")
-        task = asyncio.ensure_future(asyncio.to_thread(self._translated, work, *arguments))
+        return await asyncio.shield(self._start(work, *arguments))
+
+    def _start(self, work: Callable[..., _T], *arguments: Any) -> asyncio.Task[_T]:
+        task = asyncio.create_task(asyncio.to_thread(self._translated, work, *arguments))
         self._running.add(task)
         task.add_done_callback(self._settle)
-        return await asyncio.shield(task)
+        return task
 
     def _settle(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -189,11 +273,13 @@ class EdgeEngine:
 
     def _make_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in (*self.folder.glob(f"{_NEW}*"), *self.folder.glob(f"{_GONE}*")):
+        old = time.time() - _MAKING_S
+        half_made = (path for path in self.folder.glob(f"{_NEW}*") if path.stat().st_mtime < old)
+        for left in (*half_made, *self.folder.glob(f"{_GONE}*")):
             shutil.rmtree(left, ignore_errors=True)
 
     def _names(self) -> list[str]:
-        found = sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{_CONFIG}"))
+        found = sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{CONFIG}"))
         return [name for name in found if self._is_ours(name)]
 
     def _is_ours(self, name: str) -> bool:
@@ -205,54 +291,33 @@ class EdgeEngine:
 
     def _layout(self, name: str) -> Layout:
         try:
-            config = json.loads((self.folder / name / _CONFIG).read_bytes())
+            config = json.loads((self.folder / name / CONFIG).read_bytes())
         except FileNotFoundError:
             raise Missing(f"collection {name} is not in folder {self.folder}") from None
         return layout_of(name, {of: (each["size"], each["distance"]) for of, each in config["vectors"].items()})
 
-    def _shard(self, name: str) -> Any:
-        with self._opening:
-            if name not in self._shards:
-                if not (self.folder / name / _CONFIG).exists():
-                    raise Missing(f"collection {name} is not in folder {self.folder}")
-                self._shards[name] = qdrant.EdgeShard.load(str(self.folder / name))
-            return self._shards[name]
-
     def _create(self, name: str, layout: Layout) -> None:
         """The shard appears whole, under its name, or not at all."""
-        with self._opening:
-            if (self.folder / name).exists():
-                return
-            if not self.folder.is_dir():  # the engine would make it
-                raise StoreUnavailable(f"folder {self.folder} is not there; was the store set up?")
-            new = self.folder / f"{_NEW}{secrets.token_hex(8)}"
-            shard = qdrant.EdgeShard.create(str(new), models.to_config(layout))
-            shard.update(qdrant.UpdateOperation.create_field_index(TERMS, qdrant.PayloadSchemaType.Keyword))
-            shard.flush()
-            shard.close()
+        if (self.folder / name).exists():
+            return
+        if not self.folder.is_dir():  # the engine would make it
+            raise StoreUnavailable(f"folder {self.folder} is not there; was the store set up?")
+        new = self.folder / f"{_NEW}{secrets.token_hex(8)}"
+        shard = qdrant.EdgeShard.create(str(new), models.to_config(layout))
+        shard.update(qdrant.UpdateOperation.create_field_index(TERMS, qdrant.PayloadSchemaType.Keyword))
+        shard.flush()
+        shard.close()
+        try:
             new.rename(self.folder / name)
-            _sync(self.folder)
-
-    def _drop(self, name: str) -> bool:
-        with self._opening:
+        except OSError:
             if not (self.folder / name).exists():
-                return False
-            self._shard_closed(name)
-            gone = (self.folder / name).rename(self.folder / f"{_GONE}{secrets.token_hex(8)}")
-            _sync(self.folder)
+                raise
+            shutil.rmtree(new)  # somebody else was sooner
+        _sync(self.folder)
+
+    def _remove(self, gone: Path) -> None:
+        _sync(self.folder)
         shutil.rmtree(gone, ignore_errors=True)
-        return True
-
-    def _shard_closed(self, name: str) -> None:
-        shard = self._shards.pop(name, None)
-        if shard is not None:
-            shard.close()
-
-    def _close_shards(self) -> None:
-        with self._opening:
-            for name in list(self._shards):
-                with contextlib.suppress(StoreError), translated(f"folder {self.folder}"):
-                    self._shard_closed(name)
 
 
 def _sync(folder: Path) -> None:
@@ -272,7 +337,7 @@ def translated(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except StoreError:
+    except (StoreError, Busy):
         raise
     except (TypeError, ValueError, OverflowError):
         # Its text quotes the value, and so would a traceback.
@@ -281,9 +346,5 @@ def translated(what: str) -> Iterator[None]:
         if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
             raise
         text = (str(exc).splitlines() or [type(exc).__name__])[0]
-        if "not initialized" in text:
-            raise Missing(f"{what}: the collection was dropped meanwhile") from exc
-        if "WouldBlock" in text:
-            raise StoreUnavailable(f"{what}: another process has the collection open, and only one can") from exc
         kind = StoreRejected if "Vector dimension error" in text or "Wrong input" in text else StoreUnavailable
         raise kind(f"{what}: {text}") from exc

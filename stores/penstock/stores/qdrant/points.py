@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,15 @@ def refuse_infinite(records: Sequence[VectorRecord]) -> None:
         raise StoreRejected("embedding: every number of a vector must be finite")
 
 
-def to_points(records: Sequence[VectorRecord], layout: Layout) -> list[Point]:
+def to_points(records: Sequence[VectorRecord], layout: Layout, id_of: Callable[[str], str] = point_id) -> list[Point]:
     """*records*, whose vectors are of the *layout*'s dimension, as points."""
     embeddings = embeddings_of(records)
     vectors = iter(_vectors(embeddings, layout))
     return [
-        _embedding(record, next(vectors)) if isinstance(record, Embedding) else _tombstone(record) for record in records
+        Point(id_of(record.key), _described(record), next(vectors))
+        if isinstance(record, Embedding)
+        else Point(id_of(record.key), _payload(record) | {TERMS: [TOMBSTONE]}, {})
+        for record in records
     ]
 
 
@@ -81,7 +84,7 @@ def direction(vector: bytes) -> bytes | None:
     return _scaled(row, square) if square else None
 
 
-def _embedding(record: Embedding, vectors: Mapping[str, bytes]) -> Point:
+def _described(record: Embedding) -> dict[str, Any]:
     payload = _payload(record)
     terms, numbers, residues = describe(load_object(record.metadata))
     payload[TERMS] = terms
@@ -95,11 +98,7 @@ def _embedding(record: Embedding, vectors: Mapping[str, bytes]) -> Point:
         payload["metadata"] = record.metadata.decode()
     if record.normalised:
         payload["normalised"] = 1
-    return Point(point_id(record.key), payload, vectors)
-
-
-def _tombstone(record: EmbeddingDeletion) -> Point:
-    return Point(point_id(record.key), _payload(record) | {TERMS: [TOMBSTONE]}, {})
+    return payload
 
 
 def _payload(record: VectorRecord) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from penstock.stores.metrics import own_metric, url_options
 from penstock.stores.qdrant import messages
 from penstock.stores.qdrant.engine import (
     BREADTH,
+    EXACT_BELOW,
+    SELECTIVE,
     SHOWN,
     TERMS,
     VERSION,
@@ -29,6 +31,7 @@ from penstock.stores.qdrant.engine import (
     Wanted,
     layout_of,
 )
+from penstock.stores.qdrant.points import point_id
 from penstock.stores.qdrant.store import QdrantStore
 from penstock.wire.logs import logger
 
@@ -92,7 +95,10 @@ class ServerEngine:
     Durable is what the server's write-ahead log has when it answers: it is asked to answer once a write is applied.
     """
 
-    alone = False
+    builds_index = False
+    shared = True
+    exact_below = EXACT_BELOW
+    id_of = staticmethod(point_id)
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -127,6 +133,10 @@ class ServerEngine:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+    def turn(self, name: str) -> int | None:  # noqa: ARG002 - others write whenever they like
+        """See `Engine.turn`."""
+        return None
 
     async def names(self) -> Sequence[str]:
         """See `Engine.names`. Asks for each, since a list tells names only."""
@@ -201,7 +211,10 @@ class ServerEngine:
             query=grpc.Query(nearest=grpc.VectorInput(dense=messages.to_dense(vector))),
             using=using,
             filter=None if where is None else messages.to_filter(where),
-            params=grpc.SearchParams(hnsw_ef=max(BREADTH, limit)),
+            params=grpc.SearchParams(
+                hnsw_ef=max(BREADTH, limit),
+                acorn=None if where is None else grpc.AcornSearchParams(enable=True, max_selectivity=SELECTIVE),
+            ),
             limit=limit,
             with_payload=_include(SHOWN),
         )

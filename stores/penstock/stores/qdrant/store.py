@@ -22,9 +22,9 @@ from penstock.stores.errors import StoreRejected, StoreUnavailable, Unsupported
 from penstock.stores.filters import parse
 from penstock.stores.metrics import Metric, chosen_metric
 from penstock.stores.qdrant import writing
-from penstock.stores.qdrant.engine import EXACT_BELOW, VERSION, Engine, Group, Layout, Missing, Number, Term, Wanted
+from penstock.stores.qdrant.engine import VERSION, Engine, Group, Layout, Missing, Number, Term, Wanted
 from penstock.stores.qdrant.filtering import to_qdrant
-from penstock.stores.qdrant.points import direction, point_id, refuse_infinite, to_hit, to_record
+from penstock.stores.qdrant.points import direction, refuse_infinite, to_hit, to_record
 from penstock.stores.qdrant.terms import TOMBSTONE
 from penstock.stores.qdrant.walking import Walks
 from penstock.stores.rows import Hit, StoredVector
@@ -86,7 +86,7 @@ class QdrantStore:
         """Vectors without an index for which the engine saw no need of one."""
         self._walks = Walks()
         self.capabilities = VectorCapabilities(
-            shared=not engine.alone, fenced=False, metrics=(metric,), exact_below=EXACT_BELOW
+            shared=engine.shared, fenced=False, metrics=(metric,), exact_below=engine.exact_below
         )
 
     async def setup(self, *, migrate: bool = True) -> None:  # noqa: ARG002 - its first vector makes a collection
@@ -180,7 +180,7 @@ class QdrantStore:
         for record in records:
             with contextlib.suppress(StoreRejected):  # told below
                 for name, changes in by_collection([record]).items():
-                    keys.setdefault(name, {}).update((point_id(each.key), each.key) for each in changes)
+                    keys.setdefault(name, {}).update((self._engine.id_of(each.key), each.key) for each in changes)
         layouts = {name: layout for name in keys if (layout := await self._look_up(name)) is not None}
         versions: dict[tuple[str, str], int] = {}
         for name in layouts:
@@ -227,7 +227,7 @@ class QdrantStore:
         name, vector, top_k, where, metric = question
         if layout.metric != metric:
             raise Unsupported(
-                f"collection {name} was made for {layout.metric}, and Qdrant searches it by nothing else, {metric} "
+                f"collection {name} was made for {layout.metric}, and is searched by nothing else, {metric} "
                 f"included; open the store with ?metric={layout.metric}, or write to another collection"
             )
         check_query(name, layout.dimension, vector)
@@ -247,7 +247,7 @@ class QdrantStore:
         return [stored_vector(each) for each in records if isinstance(each, Embedding)]
 
     async def _records(self, name: str, keys: Sequence[str]) -> list[VectorRecord]:
-        ids = list(map(point_id, keys))
+        ids = list(map(self._engine.id_of, keys))
         return [
             to_record(name, point)
             for at in range(0, len(ids), READ_AT_ONCE)
@@ -297,7 +297,7 @@ class QdrantStore:
             return False
         unindexed = shape.vectors - (shape.indexed or 0)
         return shape.tombstones > 0 or (
-            self._engine.alone and unindexed > EXACT_BELOW + self._settled.get(collection, 0)
+            self._engine.builds_index and unindexed > self._engine.exact_below + self._settled.get(collection, 0)
         )
 
     async def tend(self, collection: str, tombstones_before_us: int) -> Mapping[str, int]:

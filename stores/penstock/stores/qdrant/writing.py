@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.qdrant.engine import Engine, Layout
-from penstock.stores.qdrant.points import point_id, to_points
+from penstock.stores.qdrant.points import to_points
 from penstock.wire.records import VectorRecord
 
 REQUEST_BYTES = 16 * 1024 * 1024
@@ -24,13 +24,14 @@ async def write(engine: Engine, name: str, layout: Layout, records: Sequence[Vec
     """Write those of *records*, one a key, that are newer than what is there; how many they were.
 
     The versions that are there are read; what is newer goes with a condition on what it may replace, since somebody
-    may write between the two. Where Qdrant has other writers, a last look tells whether the condition kept out what is
+    may write between the two. Where somebody can have, a last look tells whether the condition kept out what is
     newer after all, which then goes again. A server before 1.16 does not know the condition.
 
     Raises:
         Missing: The collection is not there, or not any more.
     """
-    lacking = {point_id(record.key): record for record in records}
+    lacking = {engine.id_of(record.key): record for record in records}
+    turn = engine.turn(name)
     stored = await engine.versions(name, list(lacking))
     lacking = _newer(lacking, stored)
     taken = len(lacking)
@@ -39,7 +40,7 @@ async def write(engine: Engine, name: str, layout: Layout, records: Sequence[Vec
             return taken
         for group, below in groups(lacking, stored):
             await _upsert(engine, name, layout, group, below)
-        if engine.alone:
+        if turn is not None and engine.turn(name) == turn:
             return taken
         stored = await engine.versions(name, list(lacking))
         lacking = _newer(lacking, stored)
@@ -70,5 +71,5 @@ async def _upsert(
     size = max(1, REQUEST_BYTES // (4 * layout.dimension))
     for at in range(0, len(records), size):
         # In a thread: 5,000 vectors of 1,536 numbers are 30 MB to look at.
-        points = await asyncio.to_thread(to_points, records[at : at + size], layout)
+        points = await asyncio.to_thread(to_points, records[at : at + size], layout, engine.id_of)
         await engine.upsert(name, points, below)
