@@ -26,6 +26,7 @@ from penstock.wire.queue import Queue
 from penstock.wire.records import KeyValue, Record, Task
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Stores
+from tests.system.command import penstock
 from tests.system.drain_support import ListStore, drain_all
 
 NOW_US = 4_000_000_000_000_000
@@ -199,6 +200,12 @@ async def test_what_no_store_keeps_is_refused_at_the_call(url_of: Callable[[str]
     async with open_key_values(url_of("memory")) as values:
         with pytest.raises(InvalidRecord):
             await values.set(key, value)
+
+
+async def test_one_text_is_no_list_of_keys(url_of: Callable[[str], str]) -> None:
+    async with open_key_values(url_of("memory")) as values:
+        with pytest.raises(InvalidRecord, match="a list"):
+            await values.get_many("abc")
 
 
 async def test_outside_of_its_block_it_refuses_every_call(url_of: Callable[[str], str]) -> None:
@@ -397,6 +404,19 @@ async def test_a_worker_stores_values_apart_from_other_state(
         assert await reader.get_many(["none", "k"]) == [None, await reader.key_value("k")]
     async with Reader.open(sql=config.sql_url) as reader:
         assert await reader.value("k") is None
+
+
+async def test_the_command_lists_values_of_a_store_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"dbm:///{tmp_path}/values"
+    async with open_key_values(url) as values:
+        for key in ("t%1", "t2", "other"):
+            await values.set(key, {"of": key})
+
+    ran = await penstock(capsys, "query", "values", "t%", "--key-value-url", url, "--json")
+
+    assert [(line["key"], line["value"]) for line in ran.lines()] == [("t%1", {"of": "t%1"})]
 
 
 async def test_a_batch_is_written_again_where_the_second_store_was_away(tmp_path: Path, redis_url: str) -> None:

@@ -18,6 +18,7 @@ from penstock.wire.text import clean_text, load_value
 if TYPE_CHECKING:
     from penstock.producer import Producer, Receipt
 
+
 class BehindKeyValues(KeyValues):
     """`set` and the deletions go the way of every record, through the producer, and return before they are stored.
 
@@ -51,12 +52,14 @@ class BehindKeyValues(KeyValues):
     async def set(self, key: str, value: Any, ttl_s: float | None = None) -> None:
         """See `KeyValues.set`. Waits for nothing."""
         self._require_open()
+        key = clean_text("key", key)
         self._overlay.refuse_full(key)
         self._note(self._producer.key_value(key=key, value=value, namespace=self.namespace, ttl_s=self._life_s(ttl_s)))
 
     async def set_if_absent(self, key: str, value: Any, ttl_s: float | None = None) -> bool:
         """See `KeyValues.set_if_absent`, and `Producer.set_if_absent`: the queue server decides."""
         self._require_open()
+        key = clean_text("key", key)
         self._overlay.refuse_full(key)
         claimed = await self._producer.claim(key=key, value=value, namespace=self.namespace, ttl_s=self._life_s(ttl_s))
         if claimed is None:

@@ -14,10 +14,11 @@ from penstock.stores.registry import key_value_store
 from penstock.stores.rows import StoredKeyValue
 from penstock.stores.states import Was
 from penstock.wire.building_state import DEFAULT_NAMESPACE, StateBuilder
+from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import encode
 from penstock.wire.ids import RisingClock, StampClock, new_id, wall_clock_us
 from penstock.wire.records import KeyValue
-from penstock.wire.text import clean_text
+from penstock.wire.text import clean_id, clean_text
 
 if TYPE_CHECKING:
     from penstock.producer import Producer
@@ -73,7 +74,7 @@ class KeyValues(ABC):
     def __init__(
         self, store: KeyValueStore, namespace: str, clock: Callable[[], int], *, is_ours: bool, migrate: bool
     ) -> None:
-        self.namespace = clean_text("namespace", namespace)
+        self.namespace = clean_id("namespace", namespace)
         self._store = store
         self._clock = clock
         self._is_ours = is_ours
@@ -146,6 +147,8 @@ class KeyValues(ABC):
 
     async def get_many(self, keys: Sequence[str], default: Any = None) -> list[Any]:
         """The values under *keys*, in their order, with *default* for those that have none."""
+        if isinstance(keys, str):
+            raise InvalidRecord("keys", keys, "a list of keys is needed")
         wanted = [clean_text("keys", key) for key in keys]
         found: dict[str, Any] = {}
         for at in range(0, len(wanted), PAGE):
