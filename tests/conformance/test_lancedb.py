@@ -14,7 +14,7 @@ import pytest
 from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable
 from penstock.stores.lancedb import LanceStore, open_vector
 from penstock.stores.lancedb.columns import SCHEMA_VERSION, schema
-from penstock.stores.lancedb.compaction import SMALL_FRAGMENTS
+from penstock.stores.lancedb.compaction import FEW_FRAGMENTS, SMALL_FRAGMENTS
 from penstock.stores.lancedb.store import COMMITS_PER_LOOK
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.vector_records import Row, embedding, floats
@@ -151,13 +151,13 @@ async def test_a_collection_of_few_fragments_is_left_alone(store: LanceStore) ->
 
 
 async def test_upkeep_compacts_what_another_process_wrote(store: LanceStore) -> None:
-    for n in range(SMALL_FRAGMENTS):
+    for n in range(FEW_FRAGMENTS):
         writer = LanceStore(store.folder)
         await writer.write([embedding(f"{n}")])
         await writer.close()
 
     assert await store.is_due("docs") is True
-    assert await store.tend("docs", 9) == {"fragments": SMALL_FRAGMENTS - 1}
+    assert await store.tend("docs", 9) == {"fragments": FEW_FRAGMENTS - 1}
     assert await store.is_due("docs") is False
     assert await store.tend("docs", 9) == {}
-    assert len(read_table(store.folder, "docs")) == SMALL_FRAGMENTS
+    assert len(read_table(store.folder, "docs")) == FEW_FRAGMENTS

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
@@ -16,6 +18,7 @@ from structlog.testing import capture_logs
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.lancedb import LanceStore, columns, durability
 from penstock.stores.lancedb import store as store_module
+from penstock.stores.lancedb.compaction import FEW_FRAGMENTS, READER_LIFETIME, lifetime
 from penstock.stores.lancedb.locks import lock_tables
 from penstock.stores.lancedb.repair import MAX_TORN, is_whole, newest_manifest
 from penstock.testing.conformance.vector_records import embedding
@@ -266,3 +269,26 @@ async def test_vectors_of_later_batches_are_of_the_type_of_the_first(store: Lanc
     assert {key: row.vector for key, row in read_table(tmp_path, "docs").items()} == {
         "k": [0, 2], "k0": [1, 0], "k1": [1, 1], "k2": [1, 2]
     }  # fmt: skip
+
+
+async def test_a_compaction_keeps_the_last_commit_that_was_on_disk(store: LanceStore) -> None:
+    """What it commits itself is not: power lost at its end leaves that commit to step back to."""
+    for number in range(FEW_FRAGMENTS):
+        await store.write([embedding(f"{number}")])
+    before = _newest(store.folder)
+
+    assert await store.tend("docs", 0) == {"fragments": FEW_FRAGMENTS - 1}
+    assert before.exists()
+    _cut_to_nothing(_newest(store.folder))
+    await store.close()
+    assert await LanceStore(store.folder).count_vectors("docs") == FEW_FRAGMENTS
+
+
+async def test_the_longer_a_table_has_rested_the_longer_a_compaction_keeps_its_versions(store: LanceStore) -> None:
+    table = store.folder / "docs.lance"
+    await store.write([embedding("a")])
+    assert lifetime(table) < READER_LIFETIME + timedelta(minutes=1)
+
+    an_hour_ago = time.time() - 3_600
+    os.utime(_newest(store.folder), (an_hour_ago, an_hour_ago))
+    assert lifetime(table) >= READER_LIFETIME + timedelta(hours=1)

@@ -16,7 +16,7 @@ from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected
 from penstock.stores.filters import parse
 from penstock.stores.lancedb import columns, reading, upkeep
 from penstock.stores.lancedb.catalog import Catalog, Collection
-from penstock.stores.lancedb.compaction import compact, is_due
+from penstock.stores.lancedb.compaction import compact, is_due, lifetime
 from penstock.stores.lancedb.durability import sync_table
 from penstock.stores.lancedb.filtering import to_lance
 from penstock.stores.lancedb.indexing import INDEX_FROM
@@ -162,7 +162,7 @@ class LanceStore:
             if not await is_due(collection.table):
                 return False
             async with collection.tidied():
-                await compact(collection.table)
+                await compact(collection.table, lifetime(table_folder(self.folder, collection.name)))
             await self._sync(collection.name)
         return True
 
@@ -280,7 +280,7 @@ class LanceStore:
             return {}
         with self._catalog.translated(name):
             async with found.tidied():
-                done = await upkeep.tend(found, tombstones_before_us, self._metric)
+                done = await upkeep.tend(found, table_folder(self.folder, name), tombstones_before_us, self._metric)
             if done:
                 await self._sync(name)
         return done

@@ -27,24 +27,25 @@ async def shape(found: Collection, folder: Path) -> Shape:
 async def is_due(found: Collection, metric: Metric) -> bool:
     """Whether there are tombstones, many small fragments, or rows that want an index."""
     return (
-        await compaction.is_due(found.table)
+        await compaction.is_worth_while(found.table)
         or await indexing.has_outgrown(found.table, metric)
         or await indexing.tail(found.table) >= indexing.MAX_TAIL
         or await _tombstones(found) > 0
     )
 
 
-async def tend(found: Collection, tombstones_before_us: int, metric: Metric) -> dict[str, int]:
+async def tend(found: Collection, folder: Path, tombstones_before_us: int, metric: Metric) -> dict[str, int]:
     """See `VectorUpkeep.tend`. Only the holder of the table's lock may call it."""
+    kept = compaction.lifetime(folder)
     done = {
         "tombstones": await _remove_tombstones(found, tombstones_before_us),
         "fragments": 0,
         "indexed": await indexing.build(found.table, metric) if await indexing.has_outgrown(found.table, metric) else 0,
     }
     beside = await indexing.tail(found.table)
-    if await compaction.is_due(found.table) or beside >= indexing.MAX_TAIL:
+    if await compaction.is_worth_while(found.table) or beside >= indexing.MAX_TAIL:
         before = await _fragments(found)
-        await compaction.compact(found.table)  # which also takes the tail into the index
+        await compaction.compact(found.table, kept)  # which also takes the tail into the index
         done["fragments"], done["indexed"] = before - await _fragments(found), done["indexed"] or beside
     return {name: count for name, count in done.items() if count}
 
