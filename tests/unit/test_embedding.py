@@ -7,6 +7,7 @@ import math
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -239,3 +240,35 @@ def test_a_model_that_is_not_installed_names_its_extra(monkeypatch: pytest.Monke
 
     with pytest.raises(InvalidSetting, match=r"pip install 'penstock\[sentence-transformers\]'"):
         open_embedder("sentence-transformers:all-MiniLM-L6-v2")
+
+
+class StandIn:
+    """What is used of `sentence_transformers.SentenceTransformer`, whose real models are hundreds of megabytes."""
+
+    loads = 0
+
+    def __init__(self, model: str) -> None:
+        if model == "none":
+            raise OSError("no such model")
+        StandIn.loads += 1
+
+    def encode(self, texts: list[str], *, normalize_embeddings: bool, **_: bool) -> Any:
+        vectors = np.array([[len(text), 1.0] for text in texts], dtype=np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if normalize_embeddings else vectors
+
+
+async def test_a_local_model_is_loaded_once_and_its_vectors_have_length_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = ModuleType("sentence_transformers")
+    library.SentenceTransformer = StandIn  # type: ignore[attr-defined]
+    library.__spec__ = ModuleSpec("sentence_transformers", None)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    embedder = open_embedder("sentence-transformers:mini?batch=2")
+    StandIn.loads = 0
+
+    found = await vectors_of(embedder, ["a", "bb", "ccc"])
+    await embedder.close()
+
+    assert [float(np.linalg.norm(floats(each))) for each in found] == pytest.approx([1, 1, 1])
+    assert StandIn.loads == 1
+    with pytest.raises(EmbedderUnavailable, match=r"embedder none cannot be loaded \(OSError\)"):
+        await open_embedder("sentence-transformers:none").embed(["a"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -76,7 +77,8 @@ def _local(setting: str, _key: str) -> Embedder:
     from penstock.embedding.local import BATCH_SIZE, LocalEmbedder  # noqa: PLC0415 - numpy is an extra
 
     model, options = _parts(setting, {"batch"})
-    importlib.import_module("sentence_transformers.version")
+    if importlib.util.find_spec("sentence_transformers") is None:  # importing it takes seconds
+        raise ModuleNotFoundError(name="sentence_transformers")
     return LocalEmbedder(model, batch_size=_whole("batch", options.get("batch")) or BATCH_SIZE)
 
 
