@@ -268,8 +268,10 @@ class QdrantStore:
 
     async def count_vectors(self, collection: str) -> int:
         """See `VectorReading.count_vectors`."""
-        shape = await self.shape(collection)
-        return 0 if shape is None else shape.vectors
+        return await _unless_missing(self._count(collection), 0)
+
+    async def _count(self, name: str) -> int:
+        return await self._engine.count(name) - await self._engine.count(name, _DELETED)
 
     async def collections(self) -> Sequence[str]:
         """See `VectorReading.collections`. Those of others in the same Qdrant are left out."""
@@ -279,16 +281,12 @@ class QdrantStore:
         """See `VectorUpkeep.shape`."""
         try:
             standing = await self._engine.standing(collection)
-            points, tombstones = await self._engine.count(collection), await self._count_tombstones(collection)
+            vectors, tombstones = await self._count(collection), await self._engine.count(collection, _DELETED)
         except Missing:
             return None
-        vectors = points - tombstones
         return Shape(
             vectors=vectors, tombstones=tombstones, fragments=standing.segments, indexed=min(standing.indexed, vectors)
         )
-
-    async def _count_tombstones(self, name: str) -> int:
-        return await self._engine.count(name, _DELETED)
 
     async def is_due(self, collection: str) -> bool:
         """See `VectorUpkeep.is_due`."""
