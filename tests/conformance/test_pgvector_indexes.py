@@ -68,10 +68,11 @@ async def test_a_collection_that_has_outgrown_a_scan_gets_its_indexes_once(
 ) -> None:
     await store.write(around(FEW))
     assert not await store.is_due("docs")
+    await store.write([deletion(f"gone{n}", at_us=n) for n in range(FEW)])
+    assert await store.tend("docs", 0) == {}
     await store.write(around(MANY))
 
-    assert await store.is_due("docs")
-    assert await store.tend("docs", 0) == {"indexes": 2}
+    assert await store.tend("docs", FEW) == {"tombstones": FEW, "indexes": 2}
     assert indexes_of(vector_schema, "docs") == {"cosine", "metadata"}
     assert not await store.is_due("docs")
     assert await store.tend("docs", 0) == {}

@@ -16,8 +16,8 @@ from penstock.stores.postgres.bulk import ROWS, columns
 from penstock.wire.records import Embedding, EmbeddingDeletion, VectorRecord
 
 _PART_BYTES = 2**20
-"""Of vectors in one statement, which has `timeout` seconds: an index takes 1 ms for one of 384 numbers, and several times
-as long on a server that is busy. The driver encodes them on the loop's thread in 3 ms."""
+"""Of vectors in one statement, which has `timeout` seconds: an index takes 1 ms for one of 384 numbers, and many times
+as long on a busy server. The driver encodes them on the loop's thread in 3 ms."""
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """NUL in JSON, which its index cannot express."""

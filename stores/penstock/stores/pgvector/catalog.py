@@ -19,6 +19,9 @@ MAX_DIMENSION = 16_000
 _FRESH_S = 30.0
 """How long a process goes by what it knows of a collection's indexes. One that is gone is noticed at once."""
 
+_DROPS = 4
+"""How often in a row a collection may be dropped, and made anew, under one question."""
+
 _BOUND_DDL_WAITS = statements("penstock.stores.postgres")["bound_ddl_waits"]
 
 _GONE = (asyncpg.UndefinedTableError, asyncpg.InvalidCachedStatementError, asyncpg.InternalServerError)
@@ -70,12 +73,13 @@ class Catalog:
     ) -> _Result:
         """The answer of *ask* about the collection, of *none* where there is none. Again where it was dropped."""
         found = await self.find(name)
-        if found is None:
-            return none()
-        try:
-            return await ask(found)
-        except _GONE:
-            found = await self.find(name, fresh=True)
+        for _ in range(_DROPS):
+            if found is None:
+                return none()
+            try:
+                return await ask(found)
+            except _GONE:
+                found = await self.find(name, fresh=True)
         return none() if found is None else await ask(found)
 
     async def drop(self, name: str) -> bool:

@@ -63,7 +63,7 @@ class PgVectorUpkeep(ABC):
             return False
         limit = self._exact_below
         return bool(
-            await self._database.ask(lambda session: session.fetchval("has_more_rows_than", collection.number, limit))
+            await self._database.ask(lambda session: session.fetchval("has_more_vectors_than", collection.number, limit))
         )
 
     async def _tend(self, name: str, before_us: int, collection: Collection) -> dict[str, int]:

@@ -6,8 +6,12 @@ SELECT count(*) FILTER (WHERE vector IS NOT NULL), count(*) FILTER (WHERE vector
 -- name: has_tombstones
 SELECT EXISTS (SELECT FROM {table} WHERE vector IS NULL);
 
--- name: has_more_rows_than
-SELECT count(*) > $1 FROM (SELECT FROM {table} LIMIT $1 + 1) AS first;
+-- name: has_more_vectors_than
+-- By indexes alone: the vectors themselves would be read with their rows.
+SELECT count(*) > $1 + t.tombstones
+FROM (SELECT count(*) AS tombstones FROM {table} WHERE vector IS NULL) AS t
+CROSS JOIN LATERAL (SELECT FROM {table} LIMIT $1 + t.tombstones + 1) AS first
+GROUP BY t.tombstones;
 
 -- name: remove_vector_tombstones
 -- What a writer holds stays until another call.
