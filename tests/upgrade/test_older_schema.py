@@ -15,6 +15,7 @@ from penstock.query import Reader
 from penstock.stores import StoreRejected, sql_store
 from penstock.stores.contract import SqlStore
 from penstock.stores.errors import SchemaTooOld
+from penstock.stores.registry import key_value_store
 from penstock.stores.sqlite.schema import MIGRATIONS
 from penstock.testing.system import System
 from penstock.wire.building_state import StateBuilder
@@ -69,6 +70,15 @@ class OlderSchema(ABC):
             assert len(await reader.logs()) == 2
         assert (await store.totals()).messages == 2
         assert (await store.health()).healthy
+
+    async def test_no_value_is_put_where_there_is_no_place_for_it(self, url: str) -> None:
+        store = key_value_store(url)
+        await store.setup(migrate=False)
+
+        with pytest.raises(SchemaTooOld):
+            await store.put([STATE.key_value(key="k", value=1)], now_us=1)
+
+        await store.close()
 
     async def test_what_it_has_no_place_for_waits_alone(self, store: SqlStore) -> None:
         outcomes = await asyncio.gather(
