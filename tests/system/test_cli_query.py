@@ -224,3 +224,18 @@ async def test_a_database_that_does_not_exist_is_told_and_not_created(
     assert ran.code == Code.AWAY
     assert ran.err.count("\n") == 1
     assert not (tmp_path / "absent.db").exists()
+
+
+async def test_vectors_are_exported_and_imported_elsewhere(
+    vector_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, other = str(tmp_path / "vectors.jsonl.gz"), f"lancedb:///{tmp_path}/other"
+
+    out = await penstock(capsys, "export", file, "--vectors", "--vector-url", vector_url)
+    back = await penstock(capsys, "import", file, "--vector-url", other, "--json")
+    found = await penstock(capsys, "query", "vectors", "docs", "near", "far", "--vector-url", other, "--json")
+    none = await penstock(capsys, "export", file, "--collection", "nowhere", "--vector-url", vector_url)
+
+    assert (out.code, back.code, none.code) == (Code.OK, Code.OK, Code.NOT_FOUND)
+    assert back.json() == {"records": 2, "new": 2, "refused": 0}
+    assert [line["id"] for line in found.lines()] == ["near", "far"]

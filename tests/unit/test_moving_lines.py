@@ -81,7 +81,7 @@ def test_a_line_is_readable() -> None:
         "data": {"code": -(2**63)},
         "normalised": True,
     }
-    assert list(json.loads(line_of(FULL_MESSAGE)))[1:] == schema()["message"]
+    assert list(json.loads(line_of(FULL_MESSAGE)))[1:] == schema([Message])["message"]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,9 @@ def changed(**fields: object) -> bytes:
         (b"{", "no JSON"),
         (b"[]", "an object is needed"),
         (b'{"kind":7}', "kind is 7; known are message,"),
-        (b'{"kind":"embedding"}', "kind is 'embedding'"),
+        (b'{"kind":"task_status"}', "kind is 'task_status'"),
+        (b'{"kind":"embedding","vector":"AACAfw=="}', "vector.* finite numbers of float32 in base64"),
+        (b'{"kind":"embedding","vector":[1.0]}', "vector.* finite numbers of float32 in base64"),
         (b'{"kind":"message"}', "needs id and created_at and session_id and role"),
         (changed(colour="red"), "no field 'colour'; was it written by a newer release"),
         (changed(content_text="x"), "no field 'content_text'"),

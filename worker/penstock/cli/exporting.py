@@ -14,7 +14,7 @@ import typer
 from penstock.cli.bars import Bars
 from penstock.cli.display import say
 from penstock.cli.exits import Code, Stop
-from penstock.cli.options import SQL_URL, SqlUrl
+from penstock.cli.options import SQL_URL, VECTOR_URL, SqlUrl, VectorUrl
 
 if TYPE_CHECKING:
     from penstock.stores.contract import SqlStore
@@ -30,14 +30,25 @@ def export(
     table: Annotated[
         list[str] | None, typer.Option("--table", metavar="NAME", help="Only this one; repeatable.")
     ] = None,
+    vectors: Annotated[bool, typer.Option("--vectors", help="The vectors instead of the SQL store.")] = False,
+    collection: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only these vectors; repeatable.")
+    ] = None,
     sql_url: SqlUrl = SQL_URL,
+    vector_url: VectorUrl = VECTOR_URL,
 ) -> None:
-    """Write the SQL store as JSON Lines, to standard output or a file; not the vectors.
+    """Write the SQL store as JSON Lines, to standard output or a file; with --vectors the vector store.
 
     Everything as it is at one instant: messages, chunks, logs, tasks, agent_states, contexts, key_values, and
     deletions, also what is deleted or has expired. JSON comes byte for byte as it was sent. Equal stores give equal
     files. penstock import reads it back, into any SQL store.
+
+    Vectors come a collection after the other, with their tombstones, each as it is while it is read; penstock import
+    reads them back into any vector store.
     """
+    if vectors or collection:
+        asyncio.run(_export_vectors(vector_url, file, collection))
+        return
     from penstock.moving.walks import tables_named  # noqa: PLC0415 - see `app`
 
     try:
@@ -75,6 +86,38 @@ async def _export(sql_url: str, file: Path, tables: Sequence[str]) -> None:
     finally:
         await store.close()
     say(f"{sum(counts.values()):,} records of {len(tables)} tables.")
+
+
+async def _export_vectors(url: str, file: Path, collections: Sequence[str] | None) -> None:
+    from penstock.moving.vectors import export_vectors, export_vectors_to  # noqa: PLC0415 - see `app`
+    from penstock.stores.registry import vector_store  # noqa: PLC0415 - drivers are slow to load
+
+    counts: dict[str, int] = {}
+    store = vector_store(url)
+    try:
+        there = await store.collections()
+        if missing := sorted(set(collections or ()).difference(there)):
+            raise Stop(f"no such collection: {', '.join(missing)}", Code.NOT_FOUND)
+        wanted = [name for name in there if not collections or name in collections]
+        with Bars() as bars:
+
+            def tell(name: str, done: int, total: int | None) -> None:
+                counts[name] = done
+                bars.tell(name, done, total)
+
+            if file == _STANDARD_OUTPUT:
+                await export_vectors(store, sys.stdout.buffer, wanted, tell)
+                sys.stdout.buffer.flush()
+            else:
+                await export_vectors_to(store, file, wanted, tell)
+    except BrokenPipeError:
+        let_go_of_standard_output()
+        raise SystemExit(Code.NO) from None
+    except OSError as exc:
+        raise unwritable(file, exc) from exc
+    finally:
+        await store.close()
+    say(f"{sum(counts.values()):,} records of {len(wanted)} collections.")
 
 
 def backup(

@@ -18,7 +18,17 @@ from penstock.cli.connection import ask
 from penstock.cli.conversations import NotAConversation, Turn, pieces_of, turns_of
 from penstock.cli.display import complain, console, print_json, say
 from penstock.cli.exits import Code, Stop
-from penstock.cli.options import NAMESPACE, REDIS_URL, SQL_URL, Json, Namespace, RedisUrl, SqlUrl
+from penstock.cli.options import (
+    NAMESPACE,
+    REDIS_URL,
+    SQL_URL,
+    VECTOR_URL,
+    Json,
+    Namespace,
+    RedisUrl,
+    SqlUrl,
+    VectorUrl,
+)
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.queue import Queue
 from penstock.wire.settings import from_mapping
@@ -60,6 +70,7 @@ def import_(
     redis_url: RedisUrl = REDIS_URL,
     namespace: Namespace = NAMESPACE,
     sql_url: SqlUrl = SQL_URL,
+    vector_url: VectorUrl = VECTOR_URL,
 ) -> None:
     """Import conversations, exports, events, tasks and text logs, each known by what it holds.
 
@@ -68,12 +79,15 @@ def import_(
     Straight into the SQL store: what penstock export wrote; events as JSONL with a type; *.json files of tasks; *.log
     and *.txt files, a log event a line; folders of all these.
 
+    Straight into the vector store: what penstock export --vectors wrote.
+
     Each may be in gzip. Importing twice adds nothing. A broken line is told with its number and skipped; the exit code
     is 1 then. Ends when the queue holds the conversations, with --wait when the store does.
     """
     zone, sources = _zone(timezone), _sources(files)
     conversations = [each for each in sources if each.is_conversations]
-    direct = [each for each in sources if not each.is_conversations]
+    vectors = [each for each in sources if each.is_vectors]
+    direct = [each for each in sources if not each.is_conversations and not each.is_vectors]
     folders = [each for each in files if each.is_dir()]
     if conversations:
         workers = ask(redis_url, namespace, Queue.workers)
@@ -82,6 +96,10 @@ def import_(
     refused = 0
     if direct or folders:
         loaded = asyncio.run(_load(direct, folders, sql_url, zone))
+        _show(loaded, _direct_sentence(loaded), json=json)
+        refused += loaded.refused
+    if vectors:
+        loaded = asyncio.run(_load_vectors(vectors, vector_url, zone))
         _show(loaded, _direct_sentence(loaded), json=json)
         refused += loaded.refused
     if conversations:
@@ -112,6 +130,24 @@ def _sources(files: Sequence[Path]) -> list[Source]:
             remedy = f"penstock copy --from sqlite:///{source.path.absolute()} --to URL"
             raise Stop(f"{source.path} is a SQLite database; copy it with: {remedy}", Code.USAGE)
     return sources
+
+
+async def _load_vectors(sources: Sequence[Source], url: str, zone: ZoneInfo) -> Loaded:
+    """Straight into the vector store, which is set up."""
+    from penstock.moving import Loader, load  # noqa: PLC0415 - see `app`
+    from penstock.stores.registry import vector_store  # noqa: PLC0415 - drivers are slow to load
+
+    store = vector_store(url)
+    try:
+        await store.setup()
+        with Bars() as bars:
+            loader = Loader(store, bars.complain, lambda done: bars.tell("vectors", done))
+            for source in sources:
+                await load(source, loader, zone)
+            await loader.flush()
+    finally:
+        await store.close()
+    return loader.loaded
 
 
 async def _load(sources: Sequence[Source], folders: Sequence[Path], sql_url: str, zone: ZoneInfo) -> Loaded:

@@ -10,6 +10,7 @@ import orjson
 
 from penstock.moving.lines import line_of, schema
 from penstock.moving.walks import Walkable, pages_of
+from penstock.stores.walking import TABLES
 
 FORMAT = 1
 """Of the file. A reader takes every lower one."""
@@ -17,10 +18,12 @@ FORMAT = 1
 HEADER = "penstock_export"
 END = "end"
 
+_RECORDS = {table.record for table in TABLES.values()}
+
 
 def header_of(tables: Sequence[str]) -> bytes:
     """The first line. Nothing in it tells when or where, so that equal stores give equal files."""
-    told = {HEADER: FORMAT, "release": version("penstock"), "tables": tables, "schema": schema()}
+    told = {HEADER: FORMAT, "release": version("penstock"), "tables": tables, "schema": schema(_RECORDS)}
     return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
 
 

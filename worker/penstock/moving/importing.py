@@ -57,6 +57,8 @@ async def load_folder(folder: Path, loader: Loader, zone: tzinfo) -> Iterable[So
             conversations.append(source)
         elif source.shape is Shape.DATABASE:
             loader.refuse(str(path), "it is a database; penstock copy reads those of Penstock")
+        elif source.shape is Shape.VECTORS:
+            loader.refuse(str(path), "it holds vectors; import it by its own name")
         else:
             await load(source, loader, zone, folder)
     return conversations
@@ -110,4 +112,5 @@ _LOADERS = {
     Shape.TEXT: _load_text,
     Shape.TASKS: _load_tasks,
     Shape.EXPORT: _load_export,
+    Shape.VECTORS: _load_export,
 }

@@ -3,15 +3,18 @@
     {"kind":"message","id":"019b…","created_at":"2026-01-01T00:00:00.000001Z","session_id":"s-1","role":"user",…}
 
 `kind`, then the record's fields in wire order; those that hold their default are left out. Ids are text, times are
-ISO 8601 in UTC, stamps are 32 hexadecimal digits. A field that is JSON holds its very bytes, spaces and numbers as
-they were sent; where these would break the line or begin with a space, `<field>_text` holds them as a text.
+ISO 8601 in UTC, stamps are 32 hexadecimal digits, vectors are float32 (little-endian) in base64. A field that is JSON
+holds its very bytes, spaces and numbers as they were sent; where these would break the line or begin with a space,
+`<field>_text` holds them as a text.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_type_hints
@@ -19,9 +22,10 @@ from typing import Any, get_type_hints
 import orjson
 
 from penstock.stores.walking import TABLES
+from penstock.wire.building import vector_bytes
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.ids import STAMP_BYTES, format_id, from_us, parse_id, to_us
-from penstock.wire.records import KINDS, Kind, Record, StreamChunk, kind_of
+from penstock.wire.records import KINDS, Embedding, EmbeddingDeletion, Kind, Record, StreamChunk, kind_of
 from penstock.wire.text import MAX_INT, clean_text
 
 _IDS = {"id", "stream_id", "message_id"}
@@ -63,9 +67,9 @@ class _Form:
     has_json: bool
 
 
-def schema() -> dict[str, list[str]]:
-    """The fields of each kind, in their order."""
-    return {name: list(form.fields) for name, form in _FORMS.items()}
+def schema(records: Iterable[type[Record]]) -> dict[str, list[str]]:
+    """The fields of the kinds of *records*, in their order."""
+    return {name: list(form.fields) for name, form in _FORMS.items() if form.kind.record in records}
 
 
 def line_of(record: Record) -> bytes:
@@ -222,6 +226,17 @@ def _read_json(name: str, value: bytes) -> bytes:
     return value
 
 
+def _show_vector(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _read_vector(name: str, value: Any) -> bytes:
+    try:
+        return vector_bytes(base64.b64decode(value, validate=True), name)
+    except (TypeError, ValueError, binascii.Error):
+        raise InvalidRecord(name, value, "finite numbers of float32 in base64 are needed") from None
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
@@ -240,6 +255,8 @@ def _field(kind: Kind, place: int, hint: Any) -> _Field:
         show, read = bytes.hex, _read_stamp
     elif name in _IDS:
         show, read = format_id, _read_id
+    elif name == "vector":
+        show, read = _show_vector, _read_vector
     elif name in _JSON:
         show = orjson.Fragment
     required = name not in kind.record._field_defaults
@@ -254,4 +271,7 @@ def _form(kind: Kind) -> _Form:
     return _Form(kind, {each.name: each for each in fields}, defaults, any(each.is_json for each in fields))
 
 
-_FORMS = {kind.name: _form(kind) for kind in KINDS if kind.record in {table.record for table in TABLES.values()}}
+_KEPT = {*(table.record for table in TABLES.values()), Embedding, EmbeddingDeletion}
+"""The kinds that stores keep: the others only change what is there."""
+
+_FORMS = {kind.name: _form(kind) for kind in KINDS if kind.record in _KEPT}

@@ -13,6 +13,7 @@ from penstock.moving.lines import BadLine, record_of
 from penstock.moving.loading import Loader
 from penstock.stores.walking import TABLES
 from penstock.wire.errors import PenstockError
+from penstock.wire.records import Embedding, EmbeddingDeletion, Record
 
 _TABLE_OF = {table.record: table.name for table in TABLES.values()}
 
@@ -24,6 +25,14 @@ class TooNew(PenstockError):
 def is_export(line: bytes) -> bool:
     """Whether *line*, the first of a file, begins an export."""
     return line.startswith(b'{"%s":' % HEADER.encode())
+
+
+def is_of_vectors(line: bytes) -> bool:
+    """Whether *line*, with which an export begins, is that of an export of vectors."""
+    try:
+        return "collections" in orjson.loads(line)
+    except (ValueError, TypeError):
+        return False
 
 
 def read_header(line: bytes) -> None:
@@ -70,8 +79,13 @@ async def _record(loader: Loader, place: str, line: bytes, seen: Counter[str]) -
     except BadLine as exc:
         loader.refuse(place, str(exc))
     else:
-        seen[_TABLE_OF[type(record)]] += 1
+        seen[_place_of(record)] += 1
         await loader.add(place, record)
+
+
+def _place_of(record: Record) -> str:
+    """The table or collection that counts *record*."""
+    return record.collection if isinstance(record, Embedding | EmbeddingDeletion) else _TABLE_OF[type(record)]
 
 
 def _compare(loader: Loader, place: str, line: bytes, seen: Mapping[str, int]) -> None:

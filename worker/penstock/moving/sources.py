@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import cast
 
-from penstock.moving.restoring import is_export
+from penstock.moving.restoring import is_export, is_of_vectors
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _SQLITE_MAGIC = b"SQLite format 3\0"
@@ -32,6 +32,7 @@ class Shape(Enum):
 
     CONVERSATIONS = "conversations"
     EXPORT = "an export"
+    VECTORS = "an export of vectors"
     EVENTS = "events"
     TASKS = "tasks"
     TEXT = "lines of text"
@@ -56,6 +57,11 @@ class Source:
     def is_conversations(self) -> bool:
         """Whether the queue gets it, and not the store."""
         return self.shape is Shape.CONVERSATIONS
+
+    @property
+    def is_vectors(self) -> bool:
+        """Whether the vector store gets it, and not the SQL store."""
+        return self.shape is Shape.VECTORS
 
     def open(self) -> tuple[BufferedReader, Iterator[bytes]]:
         """The file, which the caller closes, and its lines."""
@@ -98,7 +104,7 @@ def _shape_of(head: Iterable[bytes], name: str) -> Shape:
     suffix = os.path.splitext(name)[1]  # noqa: PTH122 - a name, not a path
     for line in head:
         if is_export(line):
-            return Shape.EXPORT
+            return Shape.VECTORS if is_of_vectors(line) else Shape.EXPORT
         if suffix in (".log", ".txt"):
             return Shape.TEXT
         keys = _keys_of(line)
