@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
 
+from penstock.stores.errors import StoreUnavailable
 from penstock.stores.filters import parse as parse_filter
 from penstock.stores.metrics import Metric
 from penstock.stores.pgvector import PgVectorStore, indexing
@@ -184,6 +186,48 @@ async def test_two_who_tend_at_once_beside_writers_build_one_index_of_all(
     assert len(rows_of(vector_schema, "docs")) == MANY + 20
     assert [hit.id for hit in await other.search("docs", floats(1, -20), 1)] == ["late19"]
     await other.close()
+
+
+@asynccontextmanager
+async def held_up(schema: Schema) -> AsyncIterator[None]:
+    """A writer that does not come to its end: no index of the collection is finished meanwhile."""
+    writer = await asyncpg.connect(schema.url)
+    async with writer.transaction():
+        await writer.execute(f"LOCK TABLE vectors_{number_of(schema, 'docs')} IN ROW EXCLUSIVE MODE")
+        yield
+    await writer.close()
+
+
+async def test_an_index_is_built_on_though_its_caller_is_cancelled(store: PgVectorStore, vector_schema: Schema) -> None:
+    await store.write(around(MANY))
+
+    async with held_up(vector_schema):
+        tending = asyncio.create_task(store.tend("docs", 0))
+        while not store._builds:
+            await asyncio.sleep(0)
+        tending.cancel()
+        await asyncio.wait([tending])
+        assert tending.cancelled()
+        assert not await store.is_due("docs")
+        assert await store.tend("docs", 0) == {}
+    await asyncio.wait(store._builds.values())
+    assert indexes_of(vector_schema, "docs") == {"cosine", "metadata"}
+
+
+async def test_a_store_that_is_closed_leaves_its_index_to_the_next(vector_schema: Schema) -> None:
+    first, second = small_store(vector_schema), small_store(vector_schema)
+    await first.write(around(MANY))
+
+    async with held_up(vector_schema):
+        tending = asyncio.create_task(first.tend("docs", 0))
+        while not first._builds:
+            await asyncio.sleep(0)
+        await first.close()
+        with pytest.raises(StoreUnavailable, match="closed while it built"):
+            await tending
+    assert await second.tend("docs", 0) == {"indexes": 2}
+    assert indexes_of(vector_schema, "docs") == {"cosine", "metadata"}
+    await second.close()
 
 
 async def test_behind_a_pooler_of_transactions_the_index_is_built_in_one(vector_schema: Schema) -> None:

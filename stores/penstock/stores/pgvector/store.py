@@ -53,6 +53,7 @@ class PgVectorStore(PgVectorUpkeep):
         self._exact_below = exact_below
         self._database = Database(settings)
         self._catalog = Catalog(self._database)
+        self._builds = {}
         self.capabilities = VectorCapabilities(shared=True, fenced=True, metrics=METRICS, exact_below=exact_below)
 
     async def setup(self, *, migrate: bool = True) -> None:
@@ -105,8 +106,9 @@ class PgVectorStore(PgVectorUpkeep):
             await self._catalog.names()
 
     async def close(self) -> None:
-        """See `Store.close`."""
+        """See `Store.close`. An index under way is left half built, for the next `tend` to build anew."""
         with translated(self._where):
+            await self._end_builds()
             await self._database.close()
 
     async def search(
