@@ -37,6 +37,7 @@ _VECTORS = {
     "postgres": ("penstock.stores.pgvector", "postgres"),
     "qdrant": ("penstock.stores.qdrant.server", "qdrant"),
     "qdrant-edge": ("penstock.stores.qdrant.edge", "qdrant-edge"),
+    "pinecone": ("penstock.stores.pinecone", "pinecone"),
     "memory": ("penstock.stores.memory", ""),
 }
 _KEY_VALUES = {

@@ -1,0 +1,17 @@
+"""What opens a store in Pinecone: the engine under the store that Qdrant has, too."""
+
+from __future__ import annotations
+
+from penstock.stores.pinecone.address import parse
+from penstock.stores.pinecone.engine import PineconeEngine
+from penstock.stores.qdrant.store import QdrantStore
+
+
+def open_vector(url: str) -> QdrantStore:
+    """The store of `pinecone://index-name?api_key=&namespace=&metric=&cloud=&region=&host=`; nothing is connected yet.
+
+    Raises:
+        BadStoreURL: No index, or an option that is not known. The key is not in its words.
+    """
+    address = parse(url)
+    return QdrantStore(PineconeEngine(address), address.metric)
