@@ -22,7 +22,7 @@ import qdrant_edge as qdrant
 from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected, StoreUnavailable
 from penstock.stores.metrics import floats_of, own_metric, url_options
 from penstock.stores.qdrant import edge_models as models
-from penstock.stores.qdrant.edge_shards import CONFIG, LOOK_S, Busy, Shard
+from penstock.stores.qdrant.edge_shards import CONFIG, KEEP_S, LOOK_S, Busy, Shard
 from penstock.stores.qdrant.engine import (
     BREADTH,
     EXACT_BELOW,
@@ -88,7 +88,7 @@ class EdgeEngine:
         self.folder = folder
         self._patience_s = patience_s
         self._shards: dict[str, Shard] = {}
-        self._idle: dict[str, asyncio.TimerHandle] = {}
+        self._looking: dict[str, asyncio.TimerHandle] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -105,7 +105,7 @@ class EdgeEngine:
         self._closed = True
         while self._running:
             await asyncio.wait(self._running)
-        for timer in self._idle.values():
+        for timer in self._looking.values():
             timer.cancel()
         shards, self._shards = self._shards, {}
         for shard in shards.values():
@@ -224,7 +224,7 @@ class EdgeEngine:
                 except Busy:
                     self._be_patient(shard, deadline)
                 finally:
-                    self._close_when_idle(name)
+                    self._look_after(name)
                 if not shard.waiting:
                     asking.enter_context(shard.wanted())
                 await asyncio.sleep(LOOK_S)
@@ -239,16 +239,18 @@ class EdgeEngine:
     def _shard(self, name: str) -> Shard:
         return self._shards.setdefault(name, Shard(self.folder / name))
 
-    def _close_when_idle(self, name: str) -> None:
-        timer = self._idle.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-        if not self._closed:
-            self._idle[name] = asyncio.get_running_loop().call_later(IDLE_S, self._let_go, name)
+    def _look_after(self, name: str) -> None:
+        """See to it that the shard is closed when somebody else waits for it, or nobody uses it."""
+        if name not in self._looking and not self._closed:
+            self._looking[name] = asyncio.get_running_loop().call_later(KEEP_S, self._look, name)
 
-    def _let_go(self, name: str) -> None:
-        self._idle.pop(name, None)
-        self._start(self._shards[name].let_go)
+    def _look(self, name: str) -> None:
+        self._start(self._shards[name].close_if_idle, IDLE_S).add_done_callback(lambda task: self._looked(name, task))
+
+    def _looked(self, name: str, task: asyncio.Task[bool]) -> None:
+        del self._looking[name]
+        if not task.cancelled() and task.exception() is None and not task.result():
+            self._look_after(name)
 
     async def _run(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """*work* in a thread. It runs to its end though the caller be cancelled, and `close` waits for it."""

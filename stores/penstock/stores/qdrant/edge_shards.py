@@ -23,6 +23,9 @@ TURN_S = 0.03
 
 LOOK_S = 0.01
 
+KEEP_S = 0.1
+"""How long who has got a shard keeps it at least, so that a write, which is several calls, need not wait in between."""
+
 
 class Busy(Exception):
     """Somebody else has the shard, or is to have it next. Nobody but the engine's own loop sees it."""
@@ -31,21 +34,25 @@ class Busy(Exception):
 class Shard:
     """One collection's shard, opened when it is used and closed when somebody else asks for it.
 
-    Who waits holds a shared lock on a file beside it. Who has it open looks after each use whether somebody does.
+    Who has it open holds a lock on a file beside it: the engine's own is on its log alone, and a shard that is opened
+    while another process closes it is damaged. Who waits holds a shared lock on another file, at which who has the
+    first one looks after each use.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.turn = 0
         """Rises whenever it is opened: while it stays the same nobody else can have written."""
-        self._turns = folder.parent / f".turn-{folder.name}"
+        self._lock = _Lock(folder.parent / f".lock-{folder.name}")
+        self._turn = _Lock(folder.parent / f".turn-{folder.name}")
         self._gate = threading.Lock()
         self._users = 0
         self.waiting = 0
         """How many of this process wait for it."""
         self._handle: Any = None
-        self._asked: int | None = None
         self._handed_over = -TURN_S
+        self._got = 0.0
+        self._used = 0.0
 
     @contextlib.contextmanager
     def used(self) -> Iterator[Any]:
@@ -63,6 +70,7 @@ class Shard:
         finally:
             with self._gate:
                 self._users -= 1
+                self._used = time.monotonic()
                 if self._users == 0 and self._is_wanted():
                     self._hand_over()
 
@@ -75,16 +83,20 @@ class Shard:
             if time.monotonic() < self._handed_over + TURN_S:
                 raise Busy
             self._handle = self._load()
+            self._got = time.monotonic()
             self.turn += 1
         return self._handle
 
     def _load(self) -> Any:
         if not (self.folder / CONFIG).exists():
             raise Missing(f"collection {self.folder.name} is not in folder {self.folder.parent}")
+        if not self._lock.take():
+            raise Busy
         try:
             return qdrant.EdgeShard.load(str(self.folder))
-        except Exception as exc:
-            if "WouldBlock" in str(exc):
+        except BaseException as exc:
+            self._lock.give()
+            if "WouldBlock" in str(exc):  # somebody without our lock, who may end
                 raise Busy from exc
             raise
 
@@ -95,13 +107,20 @@ class Shard:
     def _close(self) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
-            handle.close()
+            try:
+                handle.close()
+            finally:
+                self._lock.give()
 
-    def let_go(self) -> None:
-        """Close it, unless it is used."""
+    def close_if_idle(self, idle_s: float) -> bool:
+        """Close it where somebody waits for it, or nobody has used it for *idle_s*; False while it stays open."""
         with self._gate:
-            if not self._users:
-                self._close()
+            if self._handle is None:
+                return True
+            if self._users or not (self._is_wanted() or time.monotonic() >= self._used + idle_s):
+                return False
+            self._hand_over()
+            return True
 
     def move(self, to: Path) -> None:
         """Give the collection's folder another name, and close it. Nobody else can have opened it in between.
@@ -118,34 +137,69 @@ class Shard:
             self._close()
 
     def forget(self) -> None:
-        """Close it, and the file of turns."""
+        """Close it, and the files of locks."""
         with self._gate:
             self._close()
-            if self._asked is not None:
-                os.close(self._asked)
-                self._asked = None
+            self._lock.close()
+            self._turn.close()
 
     @contextlib.contextmanager
     def wanted(self) -> Iterator[None]:
         """Ask whoever has it open to hand it over."""
-        asking = os.open(self._turns, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(asking, fcntl.LOCK_SH)
+        with self._turn.shared():
             self.waiting += 1
-            yield
-        finally:
-            self.waiting -= 1
-            os.close(asking)
+            try:
+                yield
+            finally:
+                self.waiting -= 1
 
     def _is_wanted(self) -> bool:
-        """Whether another process waits for it. Who waits here has its turn first, at once."""
-        if self.waiting:
+        """Whether it is another process's turn. Who waits here goes first, at once."""
+        if self.waiting or time.monotonic() < self._got + KEEP_S:
             return False
-        if self._asked is None:
-            self._asked = os.open(self._turns, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        is_free = self._turn.take()
+        if is_free:
+            self._turn.give()
+        return not is_free
+
+
+class _Lock:
+    """A lock of the system's on a file, between processes and between stores of one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def take(self) -> bool:
+        """Have it alone; False where somebody else has it."""
+        if self._file is None:
+            self._file = self._open()
         try:
-            fcntl.flock(self._asked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-        fcntl.flock(self._asked, fcntl.LOCK_UN)
-        return False
+            return False
+        return True
+
+    def give(self) -> None:
+        """Let others have it."""
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Have it with others who share it."""
+        file = self._open()
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(file)
+
+    def close(self) -> None:
+        """Let go of it, and of the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
