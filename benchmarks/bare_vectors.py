@@ -29,7 +29,7 @@ async def _lancedb(url: str, collection: str, top_k: int) -> AsyncIterator[Searc
     import numpy as np  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
 
-    connection = await lancedb.connect_async(unquote(urlsplit(url).path[1:]))
+    connection: Any = await lancedb.connect_async(unquote(urlsplit(url).path[1:]))
     found = await connection.open_table(collection)
 
     async def search(vector: bytes) -> list[str]:
