@@ -37,6 +37,7 @@ _VECTORS = {
     "postgres": ("penstock.stores.pgvector", "postgres"),
     "qdrant": ("penstock.stores.qdrant.server", "qdrant"),
     "qdrant-edge": ("penstock.stores.qdrant.edge", "qdrant-edge"),
+    "chroma": ("penstock.stores.chroma", "chroma"),
     "pinecone": ("penstock.stores.pinecone", "pinecone"),
     "memory": ("penstock.stores.memory", ""),
 }
