@@ -19,7 +19,7 @@ from penstock.testing.conformance.state_records import (
     task,
     task_status,
 )
-from penstock.testing.conformance.vector_records import embedding
+from penstock.testing.conformance.vector_records import deletion, embedding
 from penstock.testing.conformance.vectors import VectorStoreConformance
 from penstock.wire.ids import format_id
 from penstock.wire.queue import Queue
@@ -98,4 +98,16 @@ class VectorReplayConformance(VectorStoreConformance):
 
         rows = await self.stored(store, "docs")
         assert {key: (row.text, row.version) for key, row in rows.items()} == {"a": ("now", 5), "b": ("new", 4)}
+        assert (await total(queue)).balanced
+
+    async def test_a_replayed_letter_does_not_bring_back_what_was_deleted(
+        self, store: VectorStore, queue: Queue
+    ) -> None:
+        await bury_records(queue, [embedding("a", at_us=4), deletion("b", at_us=4), deletion("c", at_us=9)])
+        await store.write([embedding("b", at_us=5), embedding("c", at_us=5), deletion("a", at_us=5)])
+
+        await dlq.replay(queue)
+        await drain_all(queue, store)
+
+        assert sorted(await self.stored(store, "docs")) == ["b"]
         assert (await total(queue)).balanced

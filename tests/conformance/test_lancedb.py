@@ -71,6 +71,18 @@ async def test_a_folder_that_was_never_set_up_is_unavailable(tmp_path: Path) -> 
     assert not (tmp_path / "missing").exists()
 
 
+async def test_a_folder_that_goes_away_is_unavailable_and_not_empty(store: LanceStore, tmp_path: Path) -> None:
+    await store.write([embedding("a")])
+    store.folder.rename(tmp_path / "elsewhere")
+
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="moved, or unmounted"):
+            await store.search("docs", floats(1, 0), 1)
+
+    (tmp_path / "elsewhere").rename(store.folder)
+    assert [hit.id for hit in await store.search("docs", floats(1, 0), 1)] == ["a"]
+
+
 async def test_setup_where_a_file_lies_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 

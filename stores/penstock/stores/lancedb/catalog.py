@@ -22,8 +22,8 @@ INDEX_CACHE_BYTES = 512 * 1024 * 1024
 """Parts of indexes that were searched; the driver's own bound is 6 GB. What does not fit is read from its file."""
 
 METADATA_CACHE_BYTES = 64 * 1024 * 1024
-"""What the driver knows of versions, of which each commit makes one; its own bound is 1 GB. With it a process grew by 126
-MB from its 600th to its 2,400th commit of one record, and with this by 36, and no more."""
+"""What the driver knows of versions, of which each commit makes one; its own bound is 1 GB. With it a process grew by
+126 MB from its 600th to its 2,400th commit of one record, and with this by 36, and no more."""
 
 _LOGGER = "penstock.stores.lancedb"
 
@@ -97,6 +97,7 @@ class Catalog:
         self._connection: Any = None
         self._open: dict[str, Collection] = {}
         self._closed = False
+        self._was_there = False
 
     def close(self) -> None:
         """Let go of every handle. Opening afterwards raises `StoreUnavailable`."""
@@ -121,6 +122,8 @@ class Catalog:
                 await known.refresh()
                 return known
             if not self.folder.exists():  # the driver would create it, and a reader must not
+                if self._was_there:
+                    raise StoreUnavailable(f"folder {self.folder} was there and is not; was it moved, or unmounted?")
                 return None
             connection = await self._connect()
             if not await self._mend(name, locked=locked):
@@ -167,6 +170,7 @@ class Catalog:
                 index_cache_size_bytes=INDEX_CACHE_BYTES, metadata_cache_size_bytes=METADATA_CACHE_BYTES
             )
             self._connection = await lancedb.connect_async(self.folder, session=session)
+            self._was_there = True
         return self._connection
 
     async def _mend(self, name: str, *, locked: bool) -> bool:
