@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import asyncpg
 import orjson
 import pytest
 
+from penstock.cli.migrating import _migrated
 from penstock.stores.contract import Fence
 from penstock.stores.errors import BadStoreURL, SchemaTooOld, StaleOwner, StoreRejected, StoreUnavailable
 from penstock.stores.filters import Condition, parse
@@ -134,6 +136,18 @@ async def test_tables_lie_in_the_schema_of_the_url(postgres: Postgres) -> None:
     finally:
         await store.close()
         postgres.execute('DROP SCHEMA IF EXISTS "Agent""s memory" CASCADE')
+
+
+async def test_tables_are_made_by_hand_where_workers_may_not(schema: Schema, tmp_path: Path) -> None:
+    sql_url = f"sqlite:///{tmp_path / 'p.db'}"
+
+    waiting, unchanged = await _migrated(sql_url, schema.url, dry_run=True)
+    assert waiting.pending[-1] == unchanged.pending[-1] == "tables of vectors"
+    before, after = await _migrated(sql_url, schema.url, dry_run=False)
+    assert (before.pending[-1], after.pending) == ("tables of vectors", [])
+    again, _ = await _migrated(sql_url, schema.url, dry_run=True)
+    assert again.pending == []
+    assert schema.rows("SELECT number FROM vector_migrations") == [(1,)]
 
 
 async def test_a_database_without_the_extension_says_what_to_do(postgres: Postgres) -> None:

@@ -1,18 +1,24 @@
-"""`penstock migrate`: the SQL store's schema, brought up to date by hand."""
+"""`penstock migrate`: the schema of the SQL store, and of vectors in a database, brought up to date by hand."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from penstock.cli.display import console, print_json
 from penstock.cli.exits import Code
-from penstock.cli.options import SQL_URL, Json, SqlUrl
+from penstock.cli.options import SQL_URL, VECTOR_URL, Json, SqlUrl, VectorUrl
 
 if TYPE_CHECKING:
     from penstock.stores.schemas import SchemaVersion
+
+_DATABASES = ("pgvector", "postgresql", "postgres")
+"""Vector stores that have a schema. What others need, each worker makes."""
+
+_VECTORS = "tables of vectors"
 
 
 def migrate(
@@ -22,13 +28,14 @@ def migrate(
     ] = False,
     json: Json = False,
     sql_url: SqlUrl = SQL_URL,
+    vector_url: VectorUrl = VECTOR_URL,
 ) -> None:
-    """Bring the SQL store's schema up to date.
+    """Bring the schema up to date: the SQL store's, and that of vectors in PostgreSQL.
 
     One process does it, others wait; all of it takes effect, or nothing. Repeated, it does nothing. Workers do the same
     at their start unless PENSTOCK_MIGRATE is false.
     """
-    before, after = asyncio.run(_migrated(sql_url, dry_run=dry_run))
+    before, after = asyncio.run(_migrated(sql_url, vector_url, dry_run=dry_run))
     if json:
         print_json({"before": before.found, "now": after.found, "newest": after.newest, "pending": after.pending})
     else:
@@ -37,17 +44,40 @@ def migrate(
         raise SystemExit(Code.NO)
 
 
-async def _migrated(sql_url: str, *, dry_run: bool) -> tuple[SchemaVersion, SchemaVersion]:
+async def _migrated(sql_url: str, vector_url: str, *, dry_run: bool) -> tuple[SchemaVersion, SchemaVersion]:
     """How far the schema was, and how far it is."""
     from penstock.stores.registry import sql_store  # noqa: PLC0415 - see `app`
 
     store = sql_store(sql_url)
     try:
         before = await store.schema()
+        if await _vectors_wait(vector_url, dry_run=dry_run):
+            before = before._replace(pending=[*before.pending, _VECTORS])
         if dry_run:
             return before, before
         await store.setup()  # also where no migration waits: it has the level that the URL asks for to look after
         return before, await store.schema()
+    finally:
+        await store.close()
+
+
+async def _vectors_wait(vector_url: str, *, dry_run: bool) -> bool:
+    """Whether the schema of vectors lacks anything; it is made then, unless *dry_run*."""
+    from penstock.stores.errors import SchemaTooOld  # noqa: PLC0415 - see `app`
+    from penstock.stores.registry import vector_store  # noqa: PLC0415
+
+    if urlsplit(vector_url).scheme.partition("+")[0] not in _DATABASES:
+        return False
+    store = vector_store(vector_url)
+    try:
+        try:
+            await store.setup(migrate=False)
+            waits = False
+        except SchemaTooOld:
+            waits = True
+        if not dry_run:
+            await store.setup()
+        return waits
     finally:
         await store.close()
 
