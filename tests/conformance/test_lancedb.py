@@ -17,7 +17,7 @@ from penstock.stores.lancedb.columns import SCHEMA_VERSION, schema
 from penstock.stores.lancedb.compaction import FEW_FRAGMENTS, SMALL_FRAGMENTS
 from penstock.stores.lancedb.store import COMMITS_PER_LOOK
 from penstock.stores.vector_contract import VectorStore
-from penstock.testing.conformance.vector_records import Row, embedding, floats
+from penstock.testing.conformance.vector_records import Row, deletion, embedding, floats
 from tests.conformance.lance_reader import read_table
 from tests.conformance.replay_contract import VectorReplayConformance
 
@@ -141,6 +141,38 @@ async def test_an_open_reader_sees_what_another_store_writes(store: LanceStore) 
     assert await reader.count_vectors("docs") == 2
     assert len(await reader.search("docs", floats(1, 0), 5)) == 2
     await reader.close()
+
+
+async def test_an_open_reader_follows_a_collection_that_is_dropped_and_made_anew(store: LanceStore) -> None:
+    reader = LanceStore(store.folder)
+    await store.write([embedding("a"), embedding("b")])
+    assert await reader.count_vectors("docs") == 2
+
+    await store.drop("docs")
+    assert await reader.count_vectors("docs") == 0
+    await store.write([embedding("c", 1, 2, 3)])
+    assert [hit.id for hit in await reader.search("docs", floats(1, 2, 3), 5)] == ["c"]
+    await reader.close()
+
+
+async def test_what_a_removal_left_that_was_cut_short_goes_at_the_next_start(store: LanceStore) -> None:
+    await store.write([embedding("a")])
+    (store.folder / "docs.lance").rename(store.folder / "docs.0123.dropped")
+
+    assert await store.collections() == []
+    await LanceStore(store.folder).setup()
+    assert [path.name for path in store.folder.iterdir()] == ["docs.lock"]
+
+
+async def test_a_table_from_before_deletions_takes_them(store: LanceStore) -> None:
+    await store.write([embedding("a", at_us=1), embedding("b", at_us=1)])
+    reader = LanceStore(store.folder)
+    assert await reader.count_vectors("docs") == 2
+
+    assert await store.write([deletion("a", at_us=2), embedding("b", 0, 1, at_us=3)]) == 2
+    for each in (store, reader, LanceStore(store.folder)):
+        assert [hit.id for hit in await each.search("docs", floats(0, 1), 5, metric="dot")] == ["b"]
+        assert await each.count_vectors("docs") == 1
 
 
 async def test_a_table_of_many_small_commits_is_compacted_while_it_is_written(store: LanceStore) -> None:
