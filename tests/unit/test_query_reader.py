@@ -285,7 +285,7 @@ def test_the_public_names_of_reading_are_these() -> None:
     ]  # fmt: skip
     assert penstock.stores.__all__ == [
         "BadStoreURL", "DimensionMismatch", "Fence", "StaleOwner", "StoreError", "StoreRejected", "StoreUnavailable",
-        "sql_store", "vector_store",
+        "register", "sql_store", "vector_store",
     ]  # fmt: skip
 
 
