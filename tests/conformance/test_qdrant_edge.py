@@ -16,8 +16,9 @@ import qdrant_edge
 
 from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable, Unsupported
 from penstock.stores.metrics import Metric, scorer
-from penstock.stores.qdrant import edge, engine, walking
+from penstock.stores.qdrant import edge, edge_shards, engine, walking
 from penstock.stores.qdrant.edge import EdgeEngine, open_vector
+from penstock.stores.qdrant.edge_shards import Busy, Shard
 from penstock.stores.qdrant.store import QdrantStore
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.vector_records import Row, embedding, floats
@@ -120,6 +121,27 @@ async def test_who_needs_a_shard_no_more_leaves_it_to_others(
     assert await store.write([embedding("b", 1, 2, 3)]) == 1
     assert [each.key for each in await second.walk_vectors("docs", None, 9)] == ["b"]
     await second.close()
+
+
+async def test_a_shard_that_is_used_at_length_is_used_beside_it_though_another_process_waits(
+    store: QdrantStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge_shards, "KEEP_S", 0.0)
+    await store.write([embedding("a")])
+    await store.close()
+    mine, other = Shard(folder / "docs"), Shard(folder / "docs")
+
+    with other.wanted(), mine.used(at_length=True) as handle:
+        with mine.used() as beside:
+            assert beside is handle
+        with pytest.raises(Busy), other.used():
+            pass
+    with other.used() as handle:
+        assert handle.info().points_count == 1
+    with pytest.raises(Busy), mine.used():
+        pass
+    mine.forget()
+    other.forget()
 
 
 async def test_a_shard_that_is_not_handed_over_in_time_is_unavailable(store: QdrantStore, folder: Path) -> None:

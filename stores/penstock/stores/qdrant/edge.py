@@ -202,7 +202,12 @@ class EdgeEngine:
 
     async def optimise(self, name: str) -> bool:
         """See `Engine.optimise`."""
-        return bool(await self._ask(name, lambda shard: shard.optimize()))
+
+        def optimise(shard: Shard) -> bool:
+            with shard.used(at_length=True) as handle:
+                return bool(handle.optimize())
+
+        return await self._in_turn(name, optimise)
 
     async def _ask(self, name: str, work: Callable[[Any], _T]) -> _T:
         """What comes of *work* with the shard."""

@@ -47,6 +47,7 @@ class Shard:
         self._turn = _Lock(folder.parent / f".turn-{folder.name}")
         self._gate = threading.Lock()
         self._users = 0
+        self._at_length = 0
         self.waiting = 0
         """How many of this process wait for it."""
         self._handle: Any = None
@@ -55,8 +56,8 @@ class Shard:
         self._used = 0.0
 
     @contextlib.contextmanager
-    def used(self) -> Iterator[Any]:
-        """The engine's shard, which stays open meanwhile.
+    def used(self, *, at_length: bool = False) -> Iterator[Any]:
+        """The engine's shard, which stays open meanwhile. Where that takes long others of this process need not wait.
 
         Raises:
             Busy: Not now.
@@ -65,17 +66,19 @@ class Shard:
         with self._gate:
             handle = self._opened()
             self._users += 1
+            self._at_length += at_length
         try:
             yield handle
         finally:
             with self._gate:
                 self._users -= 1
+                self._at_length -= at_length
                 self._used = time.monotonic()
                 if self._users == 0 and self._is_wanted():
                     self._hand_over()
 
     def _opened(self) -> Any:
-        if self._handle is not None and self._is_wanted():
+        if self._handle is not None and not self._at_length and self._is_wanted():
             if self._users:
                 raise Busy  # of those who use it now the last one hands it over
             self._hand_over()
@@ -88,17 +91,21 @@ class Shard:
         return self._handle
 
     def _load(self) -> Any:
-        if not (self.folder / CONFIG).exists():
-            raise Missing(f"collection {self.folder.name} is not in folder {self.folder.parent}")
+        self._look_for()  # before the files of locks are made
         if not self._lock.take():
             raise Busy
         try:
+            self._look_for()
             return qdrant.EdgeShard.load(str(self.folder))
         except BaseException as exc:
             self._lock.give()
             if "WouldBlock" in str(exc):  # somebody without our lock, who may end
                 raise Busy from exc
             raise
+
+    def _look_for(self) -> None:
+        if not (self.folder / CONFIG).exists():
+            raise Missing(f"collection {self.folder.name} is not in folder {self.folder.parent}")
 
     def _hand_over(self) -> None:
         self._close()
