@@ -172,14 +172,14 @@ async def test_an_index_that_a_crash_has_left_half_built_is_built_anew(
     assert indexes_of(vector_schema, "docs") == {"cosine", "metadata"}
 
 
-async def test_two_who_tend_at_once_beside_writers_build_one_index_of_all(
+async def test_several_who_tend_at_once_beside_writers_build_one_index_of_all(
     store: PgVectorStore, vector_schema: Schema
 ) -> None:
     await store.write(around(MANY))
     other = small_store(vector_schema)
 
     async with asyncio.TaskGroup() as group:
-        tended = [group.create_task(each.tend("docs", 0)) for each in (store, other)]
+        tended = [group.create_task(each.tend("docs", 0)) for each in (store, store, other)]
         written = [group.create_task(store.write([embedding(f"late{n}", 1, -1 - n)])) for n in range(20)]
     assert sum(each.result().get("indexes", 0) for each in tended) == 2
     assert [each.result() for each in written] == [1] * 20

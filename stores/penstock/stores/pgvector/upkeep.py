@@ -87,6 +87,8 @@ class PgVectorUpkeep(ABC):
         return {what: count for what, count in done.items() if count}
 
     async def _build(self, collection: Collection) -> int:
+        if collection.number in self._builds:  # begun since the caller looked
+            return 0
         task = asyncio.create_task(self._build_indexes(collection))
         self._builds[collection.number] = task
         task.add_done_callback(lambda _: self._builds.pop(collection.number))
