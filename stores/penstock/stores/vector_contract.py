@@ -59,7 +59,7 @@ class VectorReading(Protocol):
         metric: Metric | None = None,
     ) -> Sequence[Hit]:
         """The *top_k* vectors nearest to *vector* (float32 bytes) that match the filter *where*, best first, those of
-        one score by id. Fewer only when fewer match.
+        one score by id; which of these get the last places is open. Fewer only when fewer match.
 
         *metric* is the store's own where None is given: that of `?metric=` in its URL, else cosine. A vector of zeros
         has no direction: by cosine it is near nothing, and nothing is near it.
