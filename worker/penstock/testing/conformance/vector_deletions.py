@@ -170,6 +170,23 @@ class VectorDeletionConformance(VectorSubject):
         assert dict(await store.tend("docs", 9)) == {}
         assert sorted(await self.stored(store, "docs")) == ["a", "b", "c"]
 
+    async def test_two_upkeeps_at_once_beside_writes_and_reads_are_harmless(self, store: VectorStore) -> None:
+        await store.write([embedding(f"{n}", 1, n) for n in range(10)])
+        await store.write([deletion(f"{n}") for n in range(5)])
+
+        _, _, written, hits = await asyncio.gather(
+            store.tend("docs", 9),
+            store.tend("docs", 9),
+            store.write([embedding("new", at_us=9), deletion("9", at_us=9)]),
+            store.search("docs", floats(1, 0), 20),
+        )
+        assert written == 2
+        assert {f"{n}" for n in range(5, 9)} <= {hit.id for hit in hits} <= {"9", "new", *(f"{n}" for n in range(5, 9))}
+        assert sorted(await self.stored(store, "docs")) == ["5", "6", "7", "8", "new"]
+        shape = await store.shape("docs")
+        assert shape is not None
+        assert (shape.vectors, shape.tombstones) == (5, 1)
+
     async def test_an_unknown_collection_has_no_shape_and_needs_no_upkeep(self, store: VectorStore) -> None:
         assert await store.shape("nowhere") is None
         assert not await store.is_due("nowhere")
