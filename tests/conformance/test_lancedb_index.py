@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from penstock.stores.lancedb import LanceStore, indexing
+from penstock.stores.lancedb.unfinished import note
 from penstock.stores.metrics import Metric, scorer
 from penstock.testing.conformance.vector_records import deletion, embedding, floats
 from penstock.wire.records import Embedding
@@ -117,3 +119,29 @@ async def test_a_store_of_another_metric_gets_an_index_for_it(store: LanceStore)
     hits = await other.search("docs", written[7].vector, 1)
     assert [(hit.id, hit.score) for hit in hits] == [("k7", 0)]
     await other.close()
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+async def test_a_torn_index_is_passed_over_and_made_anew(store: LanceStore, is_noted: bool) -> None:
+    written = vectors(0, ROWS)
+    await store.write(written)
+    await store.tend("docs", 0)
+    await store.close()
+    for file in (store.folder / "docs.lance" / "_indices").rglob("*.idx"):
+        file.write_bytes(b"")
+    if is_noted:  # as upkeep that power was lost in has left it
+        note(store.folder, "docs")
+
+    again = LanceStore(store.folder)
+    query = floats(1, 2, 3, 4, 5, 6)
+    with capture_logs() as logs:
+        assert [hit.id for hit in await again.search("docs", query, 10)] == nearest(written, query, "cosine")
+    assert [each["event"] for each in logs] == ["index_unusable"]
+    assert await again.is_due("docs") is is_noted
+    if is_noted:
+        assert await again.tend("docs", 0) == {"indexed": ROWS}
+        with capture_logs() as logs:
+            assert await again.search("docs", query, 10)
+        assert logs == []
+        assert not await again.is_due("docs")
+    await again.close()

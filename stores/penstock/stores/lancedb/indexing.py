@@ -69,10 +69,15 @@ async def build(table: Any, metric: Metric) -> int:
     kind = IvfFlat(distance_type=metric, num_partitions=max(1, rows // _PARTITION_ROWS))
     name = f"penstock_{metric}_{rows}"
     await table.create_index("vector", config=kind, name=name, replace=True)
-    for index in await indexes(table):
-        if index.name != name:
-            await table.drop_index(index.name)
+    await drop(table, but=name)
     return rows
+
+
+async def drop(table: Any, but: str | None = None) -> None:
+    """Drop the indexes of *table*, *but* that one."""
+    for index in await indexes(table):
+        if index.name != but:
+            await table.drop_index(index.name)
 
 
 async def tail(table: Any) -> int:

@@ -17,10 +17,13 @@ from penstock.stores.lancedb.columns import DELETED
 from penstock.stores.lancedb.filtering import quoted
 from penstock.stores.metrics import Metric
 from penstock.stores.rows import Hit
+from penstock.wire.logs import logger
 from penstock.wire.records import Embedding, EmbeddingDeletion, VectorRecord
 from penstock.wire.text import load_object
 
 _HIT_COLUMNS = ["id", "text", "metadata", "_distance"]
+
+_LOGGER = "penstock.stores.lancedb"
 
 _ALIVE = f"{DELETED} = false"
 
@@ -36,13 +39,23 @@ async def nearest(found: Collection, vector: bytes, top_k: int, condition: str |
     if where := _both(_ALIVE if found.marked else None, condition):
         query = query.where(where)
     query = query.select(_HIT_COLUMNS)
-    rows = None
-    if probes := await indexing.probes(found.table, metric):
-        # Without a bound above: a filter may leave little in the parts that are near, and then more are looked into.
-        rows = await query.maximum_nprobes(0).minimum_nprobes(probes).to_arrow()
+    rows = await _by_index(found, query, metric)
     if rows is None or _has_unmeasured(rows):
         rows = await query.bypass_vector_index().to_arrow()
     return ranked(_hits(rows, metric), top_k)
+
+
+async def _by_index(found: Collection, query: Any, metric: Metric) -> pa.Table | None:
+    """What the index gives; None without one, or where it is torn: the rows themselves may be whole."""
+    probes = await indexing.probes(found.table, metric)
+    if probes is None:
+        return None
+    try:
+        # Without a bound above: a filter may leave little in the parts that are near, and then more are looked into.
+        return await query.maximum_nprobes(0).minimum_nprobes(probes).to_arrow()
+    except (RuntimeError, ValueError, OSError) as exc:
+        logger(_LOGGER).warning("index_unusable", collection=found.name, reason=str(exc).partition("\n")[0])
+        return None
 
 
 def _has_unmeasured(rows: pa.Table) -> bool:

@@ -14,7 +14,7 @@ from penstock.stores.contract import Fence, Partial, Trial
 from penstock.stores.embeddings import by_collection, check_query, stored_vector, try_out
 from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected
 from penstock.stores.filters import parse
-from penstock.stores.lancedb import columns, reading, upkeep
+from penstock.stores.lancedb import columns, indexing, reading, unfinished, upkeep
 from penstock.stores.lancedb.catalog import Catalog, Collection
 from penstock.stores.lancedb.compaction import compact, is_due, lifetime
 from penstock.stores.lancedb.durability import sync_table
@@ -161,9 +161,13 @@ class LanceStore:
         with self._catalog.translated(collection.name):
             if not await is_due(collection.table):
                 return False
+            cut_short = unfinished.is_noted(self.folder, collection.name)
+            await asyncio.to_thread(unfinished.note, self.folder, collection.name)
             async with collection.tidied():
                 await compact(collection.table, lifetime(table_folder(self.folder, collection.name)))
             await self._sync(collection.name)
+            if not cut_short:  # else upkeep makes the index anew
+                unfinished.forget(self.folder, collection.name)
         return True
 
     async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
@@ -262,7 +266,8 @@ class LanceStore:
         if found is None:
             return False
         with self._catalog.translated(collection):
-            return await upkeep.is_due(found, self._metric)
+            cut_short = unfinished.is_noted(self.folder, collection)
+            return cut_short or await upkeep.is_due(found, self._metric)
 
     async def tend(self, collection: str, tombstones_before_us: int) -> Mapping[str, int]:
         """See `VectorUpkeep.tend`. Writers wait meanwhile, readers go on.
@@ -279,10 +284,15 @@ class LanceStore:
         if found is None:
             return {}
         with self._catalog.translated(name):
+            cut_short = unfinished.is_noted(self.folder, name)
+            await asyncio.to_thread(unfinished.note, self.folder, name)
             async with found.tidied():
+                if cut_short:
+                    await indexing.drop(found.table)
                 done = await upkeep.tend(found, table_folder(self.folder, name), tombstones_before_us, self._metric)
-            if done:
+            if done or cut_short:
                 await self._sync(name)
+            unfinished.forget(self.folder, name)
         return done
 
     async def drop(self, collection: str) -> bool:
@@ -292,7 +302,9 @@ class LanceStore:
 
     async def _drop(self, name: str) -> bool:
         with self._catalog.translated(name):
-            return await asyncio.to_thread(remove_table, self.folder, name)
+            existed = await asyncio.to_thread(remove_table, self.folder, name)
+            unfinished.forget(self.folder, name)
+        return existed
 
 
 def _check(embedding: Embedding, dimension: int) -> None:
