@@ -8,9 +8,10 @@ from typing import Any, cast
 import chromadb
 import pytest
 
-from penstock.stores.chroma.filtering import ordered, to_where
+from penstock.stores.chroma.filtering import to_where
 from penstock.stores.chroma.rows import to_row
 from penstock.stores.filters import Condition, parse
+from penstock.stores.flat_points import ordered
 from penstock.stores.qdrant.engine import Layout, Wanted
 from penstock.stores.qdrant.filtering import to_qdrant
 from penstock.stores.qdrant.points import to_points

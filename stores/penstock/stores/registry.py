@@ -38,6 +38,7 @@ _VECTORS = {
     "qdrant": ("penstock.stores.qdrant.server", "qdrant"),
     "qdrant-edge": ("penstock.stores.qdrant.edge", "qdrant-edge"),
     "chroma": ("penstock.stores.chroma", "chroma"),
+    "milvus": ("penstock.stores.milvus", "milvus"),
     "weaviate": ("penstock.stores.weaviate", "weaviate"),
     "pinecone": ("penstock.stores.pinecone", "pinecone"),
     "memory": ("penstock.stores.memory", ""),

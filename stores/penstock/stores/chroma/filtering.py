@@ -1,33 +1,21 @@
 """Conditions in Chroma's language: one operator an object, no `$not`, no `$exists`, and nothing is found by what lacks.
 
-So a negation goes down to the leaves, where each has its opposite. Numbers are compared as integers in the order of the
-floats they stand for: Chroma compares floats with floats and integers with integers only (chroma#7491).
+So a negation goes down to the leaves, where each has its opposite. Numbers are compared as integers: Chroma compares
+floats with floats and integers with integers only (chroma#7491).
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Any
 
+from penstock.stores.flat_points import OPPOSITES, OPS, has_number, ordered
 from penstock.stores.qdrant.engine import TERMS, VERSION, Number, Term, Wanted
 
-_OPS = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte", "=": "$eq"}
-_OPPOSITES = {">": "$lte", ">=": "$lt", "<": "$gte", "<=": "$gt", "=": "$ne"}
+_WORDS = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte", "==": "$eq", "!=": "$ne"}
 
 _RUN = 32
 """How many conditions stand in a row: each is a level of the tree in SQLite, which takes 1,000."""
-
-
-def ordered(number: float) -> int:
-    """An integer of 64 bits that is to others as *number* is to theirs."""
-    (bits,) = struct.unpack("<q", struct.pack("<d", number + 0.0))
-    return int(bits) if bits >= 0 else -(bits & 0x7FFF_FFFF_FFFF_FFFF)
-
-
-def has_number(key: str) -> str:
-    """The term of a row that has a number at *key*. A number that lies there without it is of a record before."""
-    return f"#{key}"
 
 
 def to_where(wanted: Wanted, *, holds: bool = True) -> dict[str, Any]:
@@ -37,18 +25,20 @@ def to_where(wanted: Wanted, *, holds: bool = True) -> dict[str, Any]:
             op = "$contains" if holds else "$not_contains"
             return _joined("$or" if holds else "$and", [{TERMS: {op: each}} for each in values])
         case Number(key, op, value) if key == VERSION:
-            return {VERSION: {(_OPS if holds else _OPPOSITES)[op]: int(value)}}
+            return _compares(key, op, int(value), holds=holds)
         case Number(key, op, value):
             there = to_where(Term((has_number(key),)), holds=holds)
-            return _joined(
-                "$and" if holds else "$or", [there, {key: {(_OPS if holds else _OPPOSITES)[op]: ordered(value)}}]
-            )
+            return _joined("$and" if holds else "$or", [there, _compares(key, op, ordered(value), holds=holds)])
     parts = [to_where(each, holds=holds) for each in wanted.must]
     parts += [to_where(each, holds=not holds) for each in wanted.must_not]
     if wanted.should:
         some = [to_where(each, holds=holds) for each in wanted.should]
         parts.append(_joined("$or" if holds else "$and", some))
     return _joined("$and" if holds else "$or", parts)
+
+
+def _compares(key: str, op: str, value: int, *, holds: bool) -> dict[str, Any]:
+    return {key: {_WORDS[(OPS if holds else OPPOSITES)[op]]: value}}
 
 
 def _joined(op: str, parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
