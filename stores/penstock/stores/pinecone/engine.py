@@ -87,8 +87,12 @@ class PineconeEngine:
 
     async def layout(self, name: str) -> Layout:
         """See `Engine.layout`."""
-        self._layouts.pop(name, None)
+        known = self._layouts.pop(name, None)
         with self._translated(name):
+            home = None if known is None else self._indexes.known(known)
+            if known is not None and home is not None and await self._has(home, name):
+                self._layouts[name] = known
+                return known
             for layout, index in sorted((await self._indexes.all()).items()):
                 if await self._has(index, name):
                     self._layouts[name] = layout
@@ -99,10 +103,9 @@ class PineconeEngine:
         """See `Engine.create`. Makes the index, too, where it is the first collection of its dimension."""
         with self._translated(name):
             index = await self._indexes.for_layout(layout)
-            if not await self._has(index, name):
-                with contextlib.suppress(ConflictError):
-                    await index.create_namespace(name=self._namespace(name))
-                await self._until(name, lambda: self._has(index, name))
+            with contextlib.suppress(ConflictError):  # somebody was sooner
+                await index.create_namespace(name=self._namespace(name))
+            await self._until(name, lambda: self._has(index, name))
         self._layouts[name] = layout
 
     async def drop(self, name: str) -> bool:
