@@ -27,17 +27,22 @@ SETTINGS = Settings(_env_file=None, anonymized_telemetry=False)  # type: ignore[
 
 
 def read_collection(folder: Path, collection: str) -> dict[str, Row]:
-    """Every vector by key, tombstones left out; empty without a collection."""
+    """Every vector by key, tombstones left out, from a copy of *folder*; empty without a collection."""
     with quick_folder() as home:
         client: Any = chromadb.PersistentClient(shutil.copytree(folder, home / "copy"), SETTINGS)
         try:
-            names = {(each.metadata or {}).get("penstock"): each.name for each in client.list_collections()}
-            if collection not in names:
-                return {}
-            there = client.get_collection(names[collection], embedding_function=None)
-            found = there.get(include=["metadatas", "embeddings"])
+            return read_rows(client, collection)
         finally:
             client.close()
+
+
+def read_rows(client: Any, collection: str) -> dict[str, Row]:
+    """The same by a *client* that is not the store's."""
+    names = {(each.metadata or {}).get("penstock"): each.name for each in client.list_collections()}
+    if collection not in names:
+        return {}
+    there = client.get_collection(names[collection], embedding_function=None)
+    found = there.get(include=["metadatas", "embeddings"])
     rows: dict[str, Row] = {}
     for key, vector, metadata in zip(found["ids"], found["embeddings"], found["metadatas"], strict=True):
         sent = base64.b64decode(metadata["vector"]) if "vector" in metadata else np.array(vector, "<f4").tobytes()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import get_args
@@ -179,3 +183,37 @@ async def test_every_name_of_a_collection_is_one_in_chroma(store: QdrantStore, n
 
     assert list(await store.collections()) == [name]
     assert await store.drop(name)
+
+
+async def test_a_dropped_collection_leaves_no_vectors_on_disk(store: QdrantStore, folder: Path) -> None:
+    for name in ("docs", "other"):
+        await store.write([embedding(f"{n}", 1, n, collection=name) for n in range(1_200)])
+    assert len(list(folder.glob("*/data_level0.bin"))) == 2
+
+    await store.drop("docs")
+    assert len(list(folder.glob("*/data_level0.bin"))) == 1
+    assert len(await store.search("other", floats(1, 2), 5)) == 5
+
+
+def _write_and_die(folder: Path) -> None:
+    async def write() -> None:
+        store = open_vector(f"chroma:///{folder}")
+        await store.setup()
+        for n in range(3):
+            await store.write([embedding(f"{n}", 1, n, metadata={"n": n}), embedding("same", at_us=n)])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    asyncio.run(write())
+
+
+async def test_what_was_written_is_there_after_its_writer_was_killed(folder: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_write_and_die, args=(folder,))
+    process.start()
+    await asyncio.to_thread(process.join)
+
+    assert process.exitcode == -signal.SIGKILL
+    store = open_vector(f"chroma:///{folder}")
+    records = await store.walk_vectors("docs", None, 9)
+    assert [(each.key, each.created_at_us) for each in records] == [("0", 1), ("1", 1), ("2", 1), ("same", 2)]
+    assert [hit.id for hit in await store.search("docs", floats(0, 1), 1, {"n": {"$lt": 2}})] == ["1"]
+    await store.close()

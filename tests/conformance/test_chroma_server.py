@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from penstock.stores.chroma import open_vector
+from penstock.stores.chroma.homes import Server
 from penstock.stores.errors import DimensionMismatch, StoreUnavailable
 from penstock.stores.qdrant.store import QdrantStore
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.vector_records import Row, embedding, floats
 from penstock.testing.conformance.vectors import VectorStoreConformance
-from tests.conformance.chroma_reader import read_collection, serving
+from tests.conformance.chroma_reader import read_rows, serving
 from tests.conformance.qdrant_reader import quick_folder
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    with quick_folder() as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def port(folder: Path) -> Iterator[int]:
-    with serving(folder) as port:
+def port() -> Iterator[int]:
+    with quick_folder() as folder, serving(folder) as port:
         yield port
 
 
@@ -48,13 +44,20 @@ async def other(port: int) -> AsyncIterator[QdrantStore]:
     await store.close()
 
 
+@pytest.fixture(scope="module")
+def beside(port: int) -> Iterator[Any]:
+    """A client of its own."""
+    with contextlib.ExitStack() as held:
+        yield Server(host="127.0.0.1", port=port).connect(held)
+
+
 class TestChromaServer(VectorStoreConformance):
     @pytest.fixture(autouse=True)
-    def keep(self, folder: Path) -> None:
-        self.folder = folder
+    def keep(self, beside: Any) -> None:
+        self.client = beside
 
     async def stored(self, store: VectorStore, collection: str) -> dict[str, Row]:
-        return read_collection(self.folder, collection)
+        return read_rows(self.client, collection)
 
 
 async def test_a_server_that_is_away_is_unavailable() -> None:

@@ -46,6 +46,9 @@ class Home(Protocol):
     def connect(self, held: contextlib.ExitStack) -> Any:
         """A client, and in *held* how to let go of it."""
 
+    def clear(self) -> None:
+        """Remove what dropped collections have left."""
+
 
 class _Opened(NamedTuple):
     rows: Any
@@ -133,6 +136,7 @@ class ChromaEngine:
                 self._connected().delete_collection(chroma_name(name))
             except NotFoundError:
                 return False
+            self.home.clear()
             return True
 
         return await self._run(drop)
