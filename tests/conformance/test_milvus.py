@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
+import os
 import re
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +22,7 @@ from penstock.stores.filters import Condition, parse
 from penstock.stores.flat_points import vectors_of
 from penstock.stores.metrics import Metric, scorer
 from penstock.stores.milvus import open_vector, rows
-from penstock.stores.milvus.engine import MilvusEngine, _schema
+from penstock.stores.milvus.engine import MOST, MilvusEngine, _schema
 from penstock.stores.milvus.filtering import to_text
 from penstock.stores.milvus.homes import Lite, Server
 from penstock.stores.milvus.names import collection_of, milvus_name
@@ -30,6 +34,8 @@ from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.filters import Document, Filter, FilterConformance
 from penstock.testing.conformance.vector_records import Row, embedding, floats
 from penstock.testing.conformance.vectors import VectorStoreConformance
+from penstock.wire.ids import new_id
+from penstock.wire.records import Embedding
 from tests.conformance.qdrant_reader import quick_folder
 
 LAYOUT = Layout(2, "dot")
@@ -233,3 +239,37 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
         await store.setup()
     assert "s3cret" not in f"{caught.value!r} {caught.value.__cause__!r}"
     await store.close()
+
+
+def _write_and_die(path: Path) -> None:
+    async def write() -> None:
+        store = open_vector(f"milvus:///{path}")
+        await store.setup()
+        for n in range(3):
+            await store.write([embedding(f"{n}", 1, n, metadata={"n": n}), embedding("same", at_us=n)])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    asyncio.run(write())
+
+
+async def test_what_was_written_is_there_after_its_writer_was_killed(path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_write_and_die, args=(path,))
+    process.start()
+    await asyncio.to_thread(process.join)
+
+    assert process.exitcode == -signal.SIGKILL
+    store = open_vector(f"milvus:///{path}")
+    records = await store.walk_vectors("docs", None, 9)
+    assert [(each.key, each.created_at_us) for each in records] == [("0", 1), ("1", 1), ("2", 1), ("same", 2)]
+    assert [hit.id for hit in await store.search("docs", floats(0, 1), 1, {"n": {"$lt": 2}})] == ["1"]
+    await store.close()
+
+
+async def test_a_search_for_more_than_milvus_answers_with_says_so(store: QdrantStore) -> None:
+    rows = np.random.default_rng(1).normal(size=(MOST + 10, 2)).astype("<f4")
+    await store.write([Embedding(new_id(), 1, "docs", f"{n}", row.tobytes()) for n, row in enumerate(rows)])
+
+    with pytest.raises(Unsupported, match=f"top_k is {MOST + 1}.*{MOST}"):
+        await store.search("docs", floats(1, 0), MOST + 1)
+    assert len(await store.search("docs", floats(1, 0), MOST)) == MOST
+    assert await store.count_vectors("docs") == MOST + 10
