@@ -56,6 +56,7 @@ VectorUrl = Annotated[
     str,
     typer.Option("--vector-url", envvar="PENSTOCK_VECTOR_URL", help="The store of embeddings.", rich_help_panel=_WHERE),
 ]
+Vectors = Annotated[bool, typer.Option("--vectors", help="Also how the collections lie in the vector store.")]
 KeyValueUrl = Annotated[
     str,
     typer.Option(

@@ -12,17 +12,32 @@ from penstock.cli.connection import ask
 from penstock.cli.display import age, console, print_json, print_table
 from penstock.cli.lane_states import LaneState, states_of
 from penstock.cli.ledger import Status
-from penstock.cli.options import NAMESPACE, REDIS_URL, Json, KnownSpoolDir, KnownSqlUrl, Namespace, RedisUrl
+from penstock.cli.options import (
+    NAMESPACE,
+    REDIS_URL,
+    VECTOR_URL,
+    Json,
+    KnownSpoolDir,
+    KnownSqlUrl,
+    Namespace,
+    RedisUrl,
+    Vectors,
+    VectorUrl,
+)
 from penstock.cli.spools import SpoolGlance
+from penstock.cli.vector_states import VectorGlance
 from penstock.wire.errors import PenstockError
 from penstock.wire.queue import Queue
 
 
 def status(
+    *,
     json: Json = False,
+    vectors: Vectors = False,
     redis_url: RedisUrl = REDIS_URL,
     namespace: Namespace = NAMESPACE,
     sql_url: KnownSqlUrl = None,
+    vector_url: VectorUrl = VECTOR_URL,
     spool_dir: KnownSpoolDir = None,
 ) -> None:
     """Show how far the stores are behind, and, where they are set, how the SQL store and this machine's spool are."""
@@ -34,11 +49,13 @@ def status(
             _show_alone(spool, json=json)
         raise
     store = asyncio.run(health.glance(sql_url)) if sql_url else None
+    shapes = asyncio.run(VectorGlance.at(vector_url)) if vectors else None
     if json:
         beside = {
             "store": health.as_json(*store) if store else None,
             "spool": spool.as_json() if spool else None,
             "cache": cache.as_json() if cache else None,
+            "vectors": shapes.as_json() if shapes else None,
         }
         print_json({**_as_json(seen, states), **beside})
         return
@@ -59,6 +76,8 @@ def status(
         out.print(health.sentence(*store), style="" if store[0].healthy else "yellow")
     if spool:
         out.print(spool.sentence(), style="" if spool.fine else "yellow", soft_wrap=True)
+    if shapes:
+        shapes.show()
 
 
 def _show_alone(spool: SpoolGlance, *, json: bool) -> None:
