@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from penstock.stores.weaviate.naming import class_of
 from penstock.stores.weaviate.store import open_vector
 from penstock.testing.conformance.vector_records import Row, deletion, embedding, floats
 from penstock.testing.conformance.vectors import VectorStoreConformance
-from tests.conformance.weaviate_server import Stored, Weaviate, numbers, serving
+from tests.conformance.weaviate_server import Stored, Weaviate, numbers, serving, with_defaults
 
 
 @pytest.fixture
@@ -141,6 +142,17 @@ async def test_a_server_without_not_is_told_to_be_upgraded(server: Weaviate, oth
         await other.setup()
 
 
+async def test_a_server_that_is_away_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    store = open_vector(f"weaviate://127.0.0.1:{port}/")
+
+    for call in (store.setup, store.check, lambda: store.write([embedding("a")]), store.collections):
+        with pytest.raises(StoreUnavailable, match=str(port)):
+            await call()
+    await store.close()
+
+
 async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
     await store.close()
 
@@ -228,6 +240,20 @@ async def test_a_filter_sees_a_number_that_another_writer_has_brought(store: Qdr
 
     assert [hit.id for hit in await store.search("docs", floats(1, 0), 9, {"new": {"$gt": 1}})] == ["b"]
     assert await store.write([embedding("c", metadata={"new": 3})]) == 1
+
+
+async def test_a_number_that_two_writers_bring_at_once_is_no_fault_of_a_record(
+    server: Weaviate, store: QdrantStore
+) -> None:
+    await store.write([embedding("a")])
+
+    def add(message: Any) -> None:
+        if isinstance(message, dict):
+            server.classes[class_of("docs")].schema["properties"].append(with_defaults(message))
+
+    server.before = add
+    assert await store.write([embedding("b", metadata={"n": 1})]) == 1
+    assert [hit.id for hit in await store.search("docs", floats(1, 0), 9, {"n": {"$gte": 1}})] == ["b"]
 
 
 async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: QdrantStore, other: QdrantStore) -> None:

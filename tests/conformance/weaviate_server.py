@@ -58,8 +58,10 @@ class _Refused(Exception):
 
 
 class Weaviate(weaviate_pb2_grpc.WeaviateServicer):
-    """A server. *before* is called with each message, before it is carried out; *refuse* names objects by key that it
-    takes none of, and why.
+    """A server.
+
+    *before* is called with each message and each new property, before it is carried out; *refuse* says of objects, by
+    key, why it does not take them.
     """
 
     def __init__(self, api_key: str | None = None) -> None:
@@ -87,19 +89,25 @@ class Weaviate(weaviate_pb2_grpc.WeaviateServicer):
             case "DELETE", ["schema", name]:
                 return Answer(200 if self.classes.pop(name, None) else 400)
             case "POST", ["schema", name, "properties"] if name in self.classes:
-                self.classes[name].schema["properties"].append(_with_defaults(request.json()))
-                return Answer(200, request.json())
+                return self._add_property(self.classes[name], request.json())
         return Answer(404, {"error": [{"message": f"{request.method} {request.path}"}]})
 
     def _create(self, schema: dict[str, Any]) -> Answer:
         if schema["class"].lower() in {each.lower() for each in self.classes}:
             return Answer(422, {"error": [{"message": f"class name {schema['class']} already exists"}]})
         assert schema["class"][0].isupper()
-        schema["properties"] = [_with_defaults(each) for each in schema["properties"]]
+        schema["properties"] = [with_defaults(each) for each in schema["properties"]]
         for each in schema["vectorConfig"].values():
             each["vectorIndexConfig"] = _HNSW | each["vectorIndexConfig"]
         self.classes[schema["class"]] = Class(schema)
         return Answer(200, schema)
+
+    def _add_property(self, found: Class, sent: dict[str, Any]) -> Answer:
+        self.before(sent)
+        if sent["name"] in found.properties:
+            return Answer(422, {"error": [{"message": f"property {sent['name']} already exists"}]})
+        found.schema["properties"].append(with_defaults(sent))
+        return Answer(200, sent)
 
     async def Search(self, request: Any, context: Any) -> Any:  # noqa: N802 - the interface's name
         found = await self._class(request, context)
@@ -193,7 +201,7 @@ _HNSW = {
 """What a server fills in."""
 
 
-def _with_defaults(sent: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(sent: Mapping[str, Any]) -> dict[str, Any]:
     return {"indexFilterable": True, "indexSearchable": False, **{k: v for k, v in sent.items() if v is not None}}
 
 

@@ -160,13 +160,14 @@ class WeaviateEngine:
     async def _add_numbers(self, name: str, numbers: set[str]) -> None:
         """Make the properties that a filter compares, where they are new. Each costs a request, once."""
         for number in sorted(numbers - self._numbers[name]):
+            added = Property(name=number, data_type=DataType.NUMBER, index_filterable=True, index_range_filters=True)
             async with self._collection(name) as collection:
-                with contextlib.suppress(WeaviateInvalidInputError):  # somebody was sooner
-                    await collection.config.add_property(
-                        Property(
-                            name=number, data_type=DataType.NUMBER, index_filterable=True, index_range_filters=True
-                        )
-                    )
+                try:
+                    await collection.config.add_property(added)
+                except (WeaviateInvalidInputError, UnexpectedStatusCodeError):
+                    await self.layout(name)
+                    if number not in self._numbers[name]:  # else somebody was sooner
+                        raise
             self._numbers[name].add(number)
 
     async def points(self, name: str, ids: Sequence[str]) -> Sequence[Point]:
