@@ -57,7 +57,12 @@ class _Opened(NamedTuple):
 
 
 class ChromaEngine:
-    """The collections of one Chroma. See `Engine`."""
+    """The collections of one Chroma. See `Engine`.
+
+    An upsert takes no condition here. Of two that write one key at the same moment the older may win, if its write comes
+    after the look that the newer one takes behind its own. In process there is one writer; at a server only a worker
+    whose lease has run out, and who writes on, can be the second of a lane.
+    """
 
     builds_index = False
     exact_below = BREADTH
@@ -152,11 +157,7 @@ class ChromaEngine:
         return await self._ask(name, read)
 
     async def upsert(self, name: str, points: Sequence[Point], below: int | None) -> None:  # noqa: ARG002 - Chroma knows no condition
-        """See `Engine.upsert`. Above Chroma's limit (5,461 rows in process) it is several steps.
-
-        Chroma takes no condition: what somebody else wrote since the versions were read is overwritten, and `below` not
-        looked at.
-        """
+        """See `Engine.upsert`. Above Chroma's limit (5,461 rows in process) it is several steps."""
 
         def upsert(opened: _Opened) -> None:
             fields = self._fields.get(name, {})

@@ -62,7 +62,12 @@ class Home(Protocol):
 
 
 class MilvusEngine:
-    """The collections of one Milvus. See `Engine`."""
+    """The collections of one Milvus. See `Engine`.
+
+    An upsert takes no condition here. Of two that write one key at the same moment the older may win, if its write comes
+    after the look that the newer one takes behind its own. In process there is one writer; at a server only a worker
+    whose lease has run out, and who writes on, can be the second of a lane.
+    """
 
     builds_index = False
     id_of = staticmethod(point_id)  # the client puts ids into the text of a query as they are (3.0.2)
@@ -157,8 +162,7 @@ class MilvusEngine:
         return {each[rows.ID]: each[VERSION] for each in found}
 
     async def upsert(self, name: str, points: Sequence[Point], below: int | None) -> None:  # noqa: ARG002 - no condition
-        """See `Engine.upsert`. Milvus takes no condition: what somebody else wrote since the versions were read is
-        overwritten, and `below` not looked at."""
+        """See `Engine.upsert`."""
         layout = self._layouts.get(name) or await self.layout(name)
         if any(len(each.payload.get(TERMS, ())) > MOST_TERMS // 2 for each in points):
             raise StoreRejected(f"embedding: its metadata has more than {MOST_TERMS // 2} fields and elements in all")
