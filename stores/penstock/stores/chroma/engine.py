@@ -59,8 +59,8 @@ class _Opened(NamedTuple):
 class ChromaEngine:
     """The collections of one Chroma. See `Engine`.
 
-    An upsert takes no condition here. Of two that write one key at the same moment the older may win, if its write comes
-    after the look that the newer one takes behind its own. In process there is one writer; at a server only a worker
+    An upsert takes no condition here: of two that write one key at the same moment the older may win, if its write is
+    behind the look that the newer one takes after its own. In process there is one writer; at a server only a worker
     whose lease has run out, and who writes on, can be the second of a lane.
     """
 
