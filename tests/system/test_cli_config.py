@@ -90,7 +90,15 @@ async def test_the_table_for_people_tells_the_line(
     rows = {line.split()[0]: line.split() for line in ran.out.splitlines() if line.strip()}
     assert rows["lease_ms"] == ["lease_ms", "worker", "file,", "line", "2", "7000"]
     assert rows["slice_ms"] == ["slice_ms", "worker", "environment", "900"]
-    assert rows["redis_url"] == ["redis_url", "producer,", "worker,", "cache", "environment,", "REDIS_URL", "redis://there"]
+    assert rows["redis_url"] == [
+        "redis_url",
+        "producer,",
+        "worker,",
+        "cache",
+        "environment,",
+        "REDIS_URL",
+        "redis://there",
+    ]
     assert rows["poll_ms"] == ["poll_ms", "worker", "default", "200"]
     assert ran.err == f"The file is {environment[CONFIG]}.\n"
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from penstock.stores.memory.vectors import open_vector
+import pytest
+
+from penstock.stores.errors import StoreUnavailable
+from penstock.stores.memory.vectors import MemoryVectors, open_vector
 from penstock.testing.conformance.vector_records import deletion, embedding
 from penstock.worker.tending import tend_all
 from penstock.worker.upkeep import go_on
@@ -35,3 +38,24 @@ async def test_a_run_stops_after_the_collection_that_was_its_last_and_the_next_o
     assert done == {"tombstones": 1}
     await tend_all(store, 3, stop, done)
     assert done == {"tombstones": 2}
+
+
+class _OneIll(MemoryVectors):
+    """Cannot look at `x`."""
+
+    async def is_due(self, collection: str) -> bool:
+        if collection == "x":
+            raise StoreUnavailable("x is locked")
+        return await super().is_due(collection)
+
+
+async def test_a_collection_that_cannot_be_tended_holds_up_no_other() -> None:
+    store = _OneIll()
+    await store.write([embedding(key, collection=name) for name in "xy" for key in "ab"])
+    await store.write([deletion("a", collection=name) for name in "xy"])
+
+    done: Counter[str] = Counter()
+    with pytest.raises(StoreUnavailable, match="x is locked"):
+        await tend_all(store, 3, go_on, done)
+
+    assert done == {"tombstones": 1}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from penstock.embedding.cache import VectorCache
 from penstock.embedding.contract import Embedder
 from penstock.stores.contract import Fence, Partial, Store, Trial
 from penstock.wire.records import Embedding, Record
+
+Write: TypeAlias = Callable[[Sequence[Record], Fence | None], Coroutine[Any, Any, int]]
 
 
 class EmbeddingStore:
@@ -40,9 +43,7 @@ class EmbeddingStore:
         """See `Store.write`."""
         return await self.inner.write(await self.embedded(records), fence)
 
-    def through(
-        self, write: Callable[[Sequence[Record], Fence | None], Awaitable[int]]
-    ) -> Callable[[Sequence[Record], Fence | None], Awaitable[int]]:
+    def through(self, write: Write) -> Write:
         """*write*, given records that are embedded."""
 
         async def embed_and_write(records: Sequence[Record], fence: Fence | None = None) -> int:

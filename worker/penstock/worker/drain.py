@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from penstock.embedding.store import EmbeddingStore
+from penstock.embedding.store import EmbeddingStore, Write
 from penstock.stores.contract import Store
 from penstock.stores.errors import SchemaTooOld, StaleOwner, StoreRejected, StoreUnavailable
 from penstock.stores.preparing import Preparing
@@ -301,7 +301,7 @@ class _SliceRun:
 
     def _writer(self, batch: Batch) -> Callable[[Sequence[Record]], Awaitable[object]]:
         fence = self._site.fence(self._partition, self._held.lease.epoch)
-        write = self._store.write
+        write: Write = self._store.write
         if self._is_suspect and (child := Sandbox.of(self._site.config, self._partition.lane)):
             write = self._store.through(child.write) if isinstance(self._store, EmbeddingStore) else child.write
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from penstock.stores.errors import StoreUnavailable
 from penstock.stores.vector_contract import VectorStore
 
 
@@ -15,12 +16,18 @@ async def tend_all(
     """Tend every collection of *store* that is due, or as many as *pause* allows; *done* counts what was done.
 
     Raises:
-        StoreUnavailable: Why a collection could not be tended. Those before it were.
+        StoreUnavailable: Why one of the collections could not be tended. The others were.
     """
+    failure: StoreUnavailable | None = None
     for collection in await store.collections():
-        if not await store.is_due(collection):
-            continue
         began = time.monotonic()
-        done.update(await store.tend(collection, tombstones_before_us))
+        try:
+            if not await store.is_due(collection):
+                continue
+            done.update(await store.tend(collection, tombstones_before_us))
+        except StoreUnavailable as exc:
+            failure = failure or exc
         if not await pause(time.monotonic() - began):
-            return
+            break
+    if failure is not None:
+        raise failure
