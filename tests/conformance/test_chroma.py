@@ -18,7 +18,7 @@ from penstock.stores.chroma.engine import ChromaEngine
 from penstock.stores.chroma.homes import Folder, Server
 from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable, Unsupported
 from penstock.stores.metrics import Metric, scorer
-from penstock.stores.qdrant.store import QdrantStore
+from penstock.stores.points.store import PointStore
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.vector_records import Row, deletion, embedding, floats
 from penstock.testing.conformance.vectors import VectorStoreConformance
@@ -33,7 +33,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def store(folder: Path) -> AsyncIterator[QdrantStore]:
+async def store(folder: Path) -> AsyncIterator[PointStore]:
     store = open_vector(f"chroma:///{folder}")
     await store.setup()
     yield store
@@ -95,7 +95,7 @@ async def test_a_folder_that_was_never_set_up_is_unavailable_and_not_made(folder
     assert not folder.exists()
 
 
-async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
+async def test_a_closed_store_is_unavailable(store: PointStore) -> None:
     await store.close()
 
     with pytest.raises(StoreUnavailable, match="closed"):
@@ -103,7 +103,7 @@ async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
 
 
 async def test_a_folder_that_another_one_has_open_is_unavailable_until_it_is_closed(
-    store: QdrantStore, folder: Path
+    store: PointStore, folder: Path
 ) -> None:
     await store.write([embedding("a")])
     second = open_vector(f"chroma:///{folder}")
@@ -133,7 +133,7 @@ async def test_each_metric_has_the_scores_of_its_definition(folder: Path, metric
     await store.close()
 
 
-async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(store: QdrantStore, folder: Path) -> None:
+async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(store: PointStore, folder: Path) -> None:
     await store.write([embedding("a", 3, 4)])
     await store.close()
     other = open_vector(f"chroma:///{folder}?metric=dot")
@@ -146,7 +146,7 @@ async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(stor
 
 
 async def test_nothing_of_what_stood_there_is_left_behind_a_replacement_or_a_deletion(
-    store: QdrantStore, folder: Path
+    store: PointStore, folder: Path
 ) -> None:
     engine = store._engine
     assert isinstance(engine, ChromaEngine)
@@ -160,14 +160,14 @@ async def test_nothing_of_what_stood_there_is_left_behind_a_replacement_or_a_del
     assert [round(each, 2) for each in found["embeddings"][1].tolist()] != [0.6, 0.8]
 
 
-async def test_a_search_looks_further_than_what_is_not_to_be_found(store: QdrantStore) -> None:
+async def test_a_search_looks_further_than_what_is_not_to_be_found(store: PointStore) -> None:
     await store.write([embedding(f"{n}", 1, 0, n % 7) for n in range(200)])
     await store.write([deletion(f"{n}") for n in range(197)])
 
     assert [hit.id for hit in await store.search("docs", floats(1, 0, 0), 3)] == ["197", "198", "199"]
 
 
-async def test_a_collection_of_somebody_else_is_left_alone(store: QdrantStore) -> None:
+async def test_a_collection_of_somebody_else_is_left_alone(store: PointStore) -> None:
     engine = store._engine
     assert isinstance(engine, ChromaEngine)
     engine._connected().create_collection("penstock-docs-v", embedding_function=None)
@@ -178,14 +178,14 @@ async def test_a_collection_of_somebody_else_is_left_alone(store: QdrantStore) -
 
 
 @pytest.mark.parametrize("name", ["a", "a..b", "612e2e62", "x" * 63, "A-", "0_."])
-async def test_every_name_of_a_collection_is_one_in_chroma(store: QdrantStore, name: str) -> None:
+async def test_every_name_of_a_collection_is_one_in_chroma(store: PointStore, name: str) -> None:
     await store.write([embedding("a", collection=name)])
 
     assert list(await store.collections()) == [name]
     assert await store.drop(name)
 
 
-async def test_a_dropped_collection_leaves_no_vectors_on_disk(store: QdrantStore, folder: Path) -> None:
+async def test_a_dropped_collection_leaves_no_vectors_on_disk(store: PointStore, folder: Path) -> None:
     for name in ("docs", "other"):
         await store.write([embedding(f"{n}", 1, n, collection=name) for n in range(1_200)])
     assert len(list(folder.glob("*/data_level0.bin"))) == 2

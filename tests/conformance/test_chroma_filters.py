@@ -11,10 +11,10 @@ import pytest
 from penstock.stores.chroma.filtering import to_where
 from penstock.stores.chroma.rows import to_row
 from penstock.stores.filters import Condition, parse
-from penstock.stores.flat_points import ordered
-from penstock.stores.qdrant.engine import Layout, Wanted
-from penstock.stores.qdrant.filtering import to_qdrant
-from penstock.stores.qdrant.points import to_points
+from penstock.stores.points.encoding import to_points
+from penstock.stores.points.engine import Layout, Wanted
+from penstock.stores.points.filtering import to_wanted
+from penstock.stores.points.flat import ordered
 from penstock.testing.conformance.filters import Document, Filter, FilterConformance
 from penstock.testing.conformance.vector_records import embedding
 from tests.conformance.chroma_reader import SETTINGS
@@ -37,7 +37,7 @@ class TestChromaFilters(FilterConformance):
         self.rows = rows
 
     def compiled(self, condition: Condition) -> tuple[str, dict[str, Any]]:
-        return _shape(to_where(cast("Wanted", to_qdrant(condition)))), {}
+        return _shape(to_where(cast("Wanted", to_wanted(condition)))), {}
 
     def results(self, documents: Sequence[Document], wheres: Sequence[Filter]) -> list[list[Any]]:
         records = [embedding(f"{n}", metadata=each) for n, each in enumerate(documents)]
@@ -50,7 +50,7 @@ class TestChromaFilters(FilterConformance):
             self.rows.delete(ids=ids)
 
     def _holding(self, ids: Sequence[str], where: Mapping[str, Any]) -> list[bool]:
-        wanted = to_qdrant(parse(where))
+        wanted = to_wanted(parse(where))
         if wanted is None:
             return [True] * len(ids)
         found = self.rows.get(where=to_where(wanted), include=[])["ids"]

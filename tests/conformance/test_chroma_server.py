@@ -12,7 +12,7 @@ import pytest
 from penstock.stores.chroma import open_vector
 from penstock.stores.chroma.homes import Server
 from penstock.stores.errors import DimensionMismatch, StoreUnavailable
-from penstock.stores.qdrant.store import QdrantStore
+from penstock.stores.points.store import PointStore
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.vector_records import Row, embedding, floats
 from penstock.testing.conformance.vectors import VectorStoreConformance
@@ -27,7 +27,7 @@ def port() -> Iterator[int]:
 
 
 @pytest.fixture
-async def store(port: int) -> AsyncIterator[QdrantStore]:
+async def store(port: int) -> AsyncIterator[PointStore]:
     """One without collections."""
     store = open_vector(f"chroma://127.0.0.1:{port}/")
     await store.setup()
@@ -38,7 +38,7 @@ async def store(port: int) -> AsyncIterator[QdrantStore]:
 
 
 @pytest.fixture
-async def other(port: int) -> AsyncIterator[QdrantStore]:
+async def other(port: int) -> AsyncIterator[PointStore]:
     store = open_vector(f"chroma://127.0.0.1:{port}/")
     yield store
     await store.close()
@@ -72,7 +72,7 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
     await store.close()
 
 
-async def test_what_one_writes_the_other_reads(store: QdrantStore, other: QdrantStore) -> None:
+async def test_what_one_writes_the_other_reads(store: PointStore, other: PointStore) -> None:
     await store.write([embedding("a", at_us=5, metadata={"n": 1})])
 
     assert await other.write([embedding("a", at_us=4), embedding("b")]) == 1
@@ -81,7 +81,7 @@ async def test_what_one_writes_the_other_reads(store: QdrantStore, other: Qdrant
 
 
 async def test_a_collection_that_another_one_dropped_and_made_anew_is_seen_as_it_is(
-    store: QdrantStore, other: QdrantStore
+    store: PointStore, other: PointStore
 ) -> None:
     await store.write([embedding("a", 1, 0)])
     await other.drop("docs")

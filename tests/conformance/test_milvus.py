@@ -19,17 +19,17 @@ from pymilvus import MilvusClient
 
 from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable, Unsupported
 from penstock.stores.filters import Condition, parse
-from penstock.stores.flat_points import vectors_of
 from penstock.stores.metrics import Metric, scorer
 from penstock.stores.milvus import open_vector, rows
 from penstock.stores.milvus.engine import MOST, MilvusEngine, _schema
 from penstock.stores.milvus.filtering import to_text
 from penstock.stores.milvus.homes import Lite, Server
 from penstock.stores.milvus.names import collection_of, milvus_name
-from penstock.stores.qdrant.engine import Layout, Wanted
-from penstock.stores.qdrant.filtering import to_qdrant
-from penstock.stores.qdrant.points import to_points
-from penstock.stores.qdrant.store import QdrantStore
+from penstock.stores.points.encoding import to_points
+from penstock.stores.points.engine import Layout, Wanted
+from penstock.stores.points.filtering import to_wanted
+from penstock.stores.points.flat import vectors_of
+from penstock.stores.points.store import PointStore
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.filters import Document, Filter, FilterConformance
 from penstock.testing.conformance.vector_records import Row, embedding, floats
@@ -48,7 +48,7 @@ def path() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[QdrantStore]:
+async def store(path: Path) -> AsyncIterator[PointStore]:
     store = open_vector(f"milvus:///{path}")
     await store.setup()
     yield store
@@ -101,7 +101,7 @@ class TestMilvusFilters(FilterConformance):
         self.client = documents
 
     def compiled(self, condition: Condition) -> tuple[str, dict[str, Any]]:
-        text = to_text(cast("Wanted", to_qdrant(condition)))
+        text = to_text(cast("Wanted", to_wanted(condition)))
         return re.sub(r'"(?:[^"\\]|\\.)*"|-?\d+', "?", text), {}
 
     def results(self, documents: Sequence[Document], wheres: Sequence[Filter]) -> list[list[Any]]:
@@ -113,7 +113,7 @@ class TestMilvusFilters(FilterConformance):
             self.client.delete("documents", filter="version >= 0")
 
     def _holding(self, count: int, where: Mapping[str, Any]) -> list[bool]:
-        wanted = to_qdrant(parse(where))
+        wanted = to_wanted(parse(where))
         text = "version >= 0" if wanted is None else to_text(wanted)
         found = {each["id"] for each in self.client.query("documents", filter=text, output_fields=["id"])}
         return [f"{n}" in found for n in range(count)]
@@ -169,7 +169,7 @@ async def test_a_file_whose_folder_is_not_there_is_unavailable_and_not_made(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
+async def test_a_closed_store_is_unavailable(store: PointStore) -> None:
     await store.close()
 
     with pytest.raises(StoreUnavailable, match="closed"):
@@ -177,7 +177,7 @@ async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
 
 
 async def test_a_file_that_another_one_has_open_is_unavailable_until_it_is_closed(
-    store: QdrantStore, path: Path
+    store: PointStore, path: Path
 ) -> None:
     await store.write([embedding("a")])
     second = open_vector(f"milvus:///{path}")
@@ -206,7 +206,7 @@ async def test_each_metric_has_the_scores_of_its_definition(path: Path, metric: 
     await store.close()
 
 
-async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(store: QdrantStore, path: Path) -> None:
+async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(store: PointStore, path: Path) -> None:
     await store.write([embedding("a", 3, 4)])
     await store.close()
     other = open_vector(f"milvus:///{path}?metric=dot")
@@ -217,7 +217,7 @@ async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(stor
     await other.close()
 
 
-async def test_a_text_longer_than_a_field_comes_back_as_it_was(store: QdrantStore) -> None:
+async def test_a_text_longer_than_a_field_comes_back_as_it_was(store: PointStore) -> None:
     text = "日本語🙂" * 40_000
     await store.write([embedding("a", text=text)])
 
@@ -225,7 +225,7 @@ async def test_a_text_longer_than_a_field_comes_back_as_it_was(store: QdrantStor
     assert found.text == text
 
 
-async def test_metadata_of_more_fields_than_milvus_holds_is_refused(store: QdrantStore) -> None:
+async def test_metadata_of_more_fields_than_milvus_holds_is_refused(store: PointStore) -> None:
     with pytest.raises(StoreRejected, match="2048"):
         await store.write([embedding("a", metadata={f"f{n}": n for n in range(1_100)})])
 
@@ -265,7 +265,7 @@ async def test_what_was_written_is_there_after_its_writer_was_killed(path: Path)
     await store.close()
 
 
-async def test_a_search_for_more_than_milvus_answers_with_says_so(store: QdrantStore) -> None:
+async def test_a_search_for_more_than_milvus_answers_with_says_so(store: PointStore) -> None:
     rows = np.random.default_rng(1).normal(size=(MOST + 10, 2)).astype("<f4")
     await store.write([Embedding(new_id(), 1, "docs", f"{n}", row.tobytes()) for n, row in enumerate(rows)])
 

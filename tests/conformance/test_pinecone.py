@@ -15,7 +15,7 @@ from penstock.stores.pinecone import engine as engines
 from penstock.stores.pinecone import indexes, vectors
 from penstock.stores.pinecone.address import Address, parse
 from penstock.stores.pinecone.store import open_vector
-from penstock.stores.qdrant.store import QdrantStore
+from penstock.stores.points.store import PointStore
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.vector_records import Row, deletion, embedding, floats
 from penstock.testing.conformance.vectors import VectorStoreConformance
@@ -35,7 +35,7 @@ def url_of(project: Pinecone, **options: str) -> str:
 
 
 @pytest.fixture
-async def store(project: Pinecone) -> AsyncIterator[QdrantStore]:
+async def store(project: Pinecone) -> AsyncIterator[PointStore]:
     store = open_vector(url_of(project))
     await store.setup()
     yield store
@@ -43,7 +43,7 @@ async def store(project: Pinecone) -> AsyncIterator[QdrantStore]:
 
 
 @pytest.fixture
-async def other(project: Pinecone) -> AsyncIterator[QdrantStore]:
+async def other(project: Pinecone) -> AsyncIterator[PointStore]:
     store = open_vector(url_of(project))
     yield store
     await store.close()
@@ -88,7 +88,7 @@ class TestPinecone(VectorStoreConformance):
 )
 def test_the_url_names_indexes(url: str, address: Address) -> None:
     assert parse(url) == address
-    assert isinstance(registry.vector_store(url), QdrantStore)
+    assert isinstance(registry.vector_store(url), PointStore)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_no_key_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
         await open_vector("pinecone://memories").check()
 
 
-async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
+async def test_a_closed_store_is_unavailable(store: PointStore) -> None:
     await store.close()
 
     with pytest.raises(StoreUnavailable, match="closed"):
@@ -169,7 +169,7 @@ async def test_zeros_are_refused_where_they_would_be_near_something(project: Pin
     await store.close()
 
 
-async def test_a_write_ends_when_a_query_shows_it(project: Pinecone, store: QdrantStore, other: QdrantStore) -> None:
+async def test_a_write_ends_when_a_query_shows_it(project: Pinecone, store: PointStore, other: PointStore) -> None:
     await store.write([embedding("a", at_us=5)])
 
     namespace = project.indexes["memories-2-cosine"].namespaces["docs"]
@@ -178,7 +178,7 @@ async def test_a_write_ends_when_a_query_shows_it(project: Pinecone, store: Qdra
 
 
 async def test_what_pinecone_does_not_come_to_show_is_unavailable(
-    project: Pinecone, store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+    project: Pinecone, store: PointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.write([embedding("a")])
     monkeypatch.setattr(engines, "SHOWN_WITHIN_S", 0.0)
@@ -190,7 +190,7 @@ async def test_what_pinecone_does_not_come_to_show_is_unavailable(
     assert sorted(read(project, "docs")) == ["a", "b"]
 
 
-async def test_a_batch_goes_in_requests_of_a_size_that_pinecone_takes(project: Pinecone, store: QdrantStore) -> None:
+async def test_a_batch_goes_in_requests_of_a_size_that_pinecone_takes(project: Pinecone, store: PointStore) -> None:
     batch = [embedding(f"{n}", 1, n / 7, text="x" * 3_000) for n in range(2_500)]
 
     assert await store.write(batch) == 2_500
@@ -201,7 +201,7 @@ async def test_a_batch_goes_in_requests_of_a_size_that_pinecone_takes(project: P
     assert await store.count_vectors("docs") == 2_500
 
 
-async def test_a_record_that_is_too_large_costs_only_itself(project: Pinecone, store: QdrantStore) -> None:
+async def test_a_record_that_is_too_large_costs_only_itself(project: Pinecone, store: PointStore) -> None:
     large = embedding("large", text="x" * 41_000)
 
     with pytest.raises(StoreRejected, match=r"40,960.*documents"):
@@ -210,7 +210,7 @@ async def test_a_record_that_is_too_large_costs_only_itself(project: Pinecone, s
     assert await store.write([embedding("a")]) == 1
 
 
-async def test_a_key_that_is_no_id_of_pinecones_is_kept_and_walked(store: QdrantStore) -> None:
+async def test_a_key_that_is_no_id_of_pinecones_is_kept_and_walked(store: PointStore) -> None:
     keys = ["🙂" * 100, "a" * 512, "a" * 513, "%%"]
     await store.write([embedding(key, 1, n) for n, key in enumerate(keys)])
 
@@ -220,7 +220,7 @@ async def test_a_key_that_is_no_id_of_pinecones_is_kept_and_walked(store: Qdrant
 
 
 async def test_more_tombstones_than_a_query_gives_are_counted(
-    project: Pinecone, store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+    project: Pinecone, store: PointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "MAX_TOP_K", 7)
     monkeypatch.setattr(engines, "FETCHED_AT_ONCE", 3)
@@ -233,7 +233,7 @@ async def test_more_tombstones_than_a_query_gives_are_counted(
 
 
 async def test_more_than_pinecone_gives_is_refused_and_as_much_is_not(
-    store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+    store: PointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "MAX_TOP_K", 7)
     await store.write([embedding(f"{n}", 1, n) for n in range(8)])
@@ -244,7 +244,7 @@ async def test_more_than_pinecone_gives_is_refused_and_as_much_is_not(
     assert len(await store.search("docs", floats(1, 0), 9, {"n": {"$exists": True}})) == 0
 
 
-async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: QdrantStore, other: QdrantStore) -> None:
+async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: PointStore, other: PointStore) -> None:
     await store.write([embedding("a")])
     await other.drop("docs")
 
@@ -254,7 +254,7 @@ async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: Q
 
 
 async def test_a_collection_that_somebody_else_has_made_anew_is_taken_as_it_is_now(
-    project: Pinecone, store: QdrantStore, other: QdrantStore
+    project: Pinecone, store: PointStore, other: PointStore
 ) -> None:
     await store.write([embedding("a", 1, 0)])
     await other.drop("docs")
@@ -267,7 +267,7 @@ async def test_a_collection_that_somebody_else_has_made_anew_is_taken_as_it_is_n
 
 
 async def test_an_index_that_somebody_else_is_making_is_waited_for(
-    project: Pinecone, store: QdrantStore, other: QdrantStore, monkeypatch: pytest.MonkeyPatch
+    project: Pinecone, store: PointStore, other: PointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexes, "_LOOK_S", 0.0)
     await other.write([embedding("a", collection="other")])

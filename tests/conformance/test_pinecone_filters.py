@@ -11,9 +11,9 @@ from penstock.stores.filters import Condition, parse
 from penstock.stores.pinecone import vectors
 from penstock.stores.pinecone.filtering import to_filter
 from penstock.stores.pinecone.vectors import id_of, to_requests
-from penstock.stores.qdrant.engine import Layout
-from penstock.stores.qdrant.filtering import to_qdrant
-from penstock.stores.qdrant.points import to_points
+from penstock.stores.points.encoding import to_points
+from penstock.stores.points.engine import Layout
+from penstock.stores.points.filtering import to_wanted
 from penstock.testing.conformance.filters import Document, Filter, FilterConformance
 from penstock.testing.conformance.vector_records import embedding
 from tests.conformance.pinecone_server import kept, predicate_of
@@ -31,7 +31,7 @@ def roomy() -> Iterator[None]:
 
 class TestPineconeFilters(FilterConformance):
     def compiled(self, condition: Condition) -> tuple[str, dict[str, Any]]:
-        wanted = to_qdrant(condition)
+        wanted = to_wanted(condition)
         return ("" if wanted is None else _shape(to_filter(wanted))), {}
 
     def results(self, documents: Sequence[Document], wheres: Sequence[Filter]) -> list[list[Any]]:
@@ -39,7 +39,7 @@ class TestPineconeFilters(FilterConformance):
         sent = [each for part in to_requests(to_points(records, LAYOUT, id_of), LAYOUT) for each in part]
         found: list[list[Any]] = []
         for where in wheres:
-            wanted = to_qdrant(parse(where))
+            wanted = to_wanted(parse(where))
             holds = predicate_of({} if wanted is None else to_filter(wanted))
             found.append([holds(kept(each["metadata"])) for each in sent])
         return found

@@ -16,10 +16,11 @@ import qdrant_edge
 
 from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable, Unsupported
 from penstock.stores.metrics import Metric, scorer
-from penstock.stores.qdrant import edge, edge_shards, engine, walking
+from penstock.stores.points import engine, walking
+from penstock.stores.points.store import PointStore
+from penstock.stores.qdrant import edge, edge_shards
 from penstock.stores.qdrant.edge import EdgeEngine, open_vector
 from penstock.stores.qdrant.edge_shards import Busy, Shard
-from penstock.stores.qdrant.store import QdrantStore
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.vector_records import Row, embedding, floats
 from penstock.testing.conformance.vectors import VectorStoreConformance
@@ -35,7 +36,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def store(folder: Path) -> AsyncIterator[QdrantStore]:
+async def store(folder: Path) -> AsyncIterator[PointStore]:
     store = open_vector(f"qdrant-edge:///{folder}")
     await store.setup()
     yield store
@@ -44,7 +45,7 @@ async def store(folder: Path) -> AsyncIterator[QdrantStore]:
 
 class TestQdrantEdge(VectorStoreConformance):
     async def stored(self, store: VectorStore, collection: str) -> dict[str, Row]:
-        assert isinstance(store, QdrantStore)
+        assert isinstance(store, PointStore)
         assert isinstance(store._engine, EdgeEngine)
         return read_collection(store._engine.folder / collection)
 
@@ -74,7 +75,7 @@ def test_a_url_without_a_folder_is_refused_with_the_remedy(url: str, remedy: str
 
 
 async def test_a_folder_that_was_never_set_up_is_unavailable_and_not_made(tmp_path: Path) -> None:
-    store = QdrantStore(EdgeEngine(tmp_path / "missing"))
+    store = PointStore(EdgeEngine(tmp_path / "missing"))
 
     with pytest.raises(StoreUnavailable, match="set up"):
         await store.write([embedding("a")])
@@ -83,17 +84,17 @@ async def test_a_folder_that_was_never_set_up_is_unavailable_and_not_made(tmp_pa
     assert not (tmp_path / "missing").exists()
 
 
-async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
+async def test_a_closed_store_is_unavailable(store: PointStore) -> None:
     await store.close()
 
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.write([embedding("a")])
 
 
-async def test_two_stores_of_one_folder_take_turns(store: QdrantStore, folder: Path) -> None:
-    second = QdrantStore(EdgeEngine(folder))
+async def test_two_stores_of_one_folder_take_turns(store: PointStore, folder: Path) -> None:
+    second = PointStore(EdgeEngine(folder))
 
-    async def work(of: QdrantStore, name: str) -> None:
+    async def work(of: PointStore, name: str) -> None:
         for n in range(6):
             await of.write([embedding(f"{name}{n}"), embedding("same", 1, n, at_us=n, text=name)])
             assert await of.search("docs", floats(1, 0), 20)
@@ -109,10 +110,10 @@ async def test_two_stores_of_one_folder_take_turns(store: QdrantStore, folder: P
 
 
 async def test_who_needs_a_shard_no_more_leaves_it_to_others(
-    store: QdrantStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+    store: PointStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "IDLE_S", 0.01)
-    second = QdrantStore(EdgeEngine(folder))
+    second = PointStore(EdgeEngine(folder))
     await store.write([embedding("a")])
 
     assert await second.write([embedding("a", at_us=2)]) == 1
@@ -124,7 +125,7 @@ async def test_who_needs_a_shard_no_more_leaves_it_to_others(
 
 
 async def test_a_shard_that_is_used_at_length_is_used_beside_it_though_another_process_waits(
-    store: QdrantStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+    store: PointStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge_shards, "KEEP_S", 0.0)
     await store.write([embedding("a")])
@@ -144,10 +145,10 @@ async def test_a_shard_that_is_used_at_length_is_used_beside_it_though_another_p
     other.forget()
 
 
-async def test_a_shard_that_is_not_handed_over_in_time_is_unavailable(store: QdrantStore, folder: Path) -> None:
+async def test_a_shard_that_is_not_handed_over_in_time_is_unavailable(store: PointStore, folder: Path) -> None:
     await store.write([embedding("a")])
     await store.close()
-    impatient = QdrantStore(EdgeEngine(folder, patience_s=0.05))
+    impatient = PointStore(EdgeEngine(folder, patience_s=0.05))
     held = qdrant_edge.EdgeShard.load(str(folder / "docs"))
 
     with pytest.raises(StoreUnavailable, match=r"another process.* 0.05 s.*fuser"):
@@ -157,7 +158,7 @@ async def test_a_shard_that_is_not_handed_over_in_time_is_unavailable(store: Qdr
     await impatient.close()
 
 
-async def test_a_folder_of_somebody_else_is_left_alone(store: QdrantStore, folder: Path) -> None:
+async def test_a_folder_of_somebody_else_is_left_alone(store: PointStore, folder: Path) -> None:
     (folder / "docs").mkdir()
     (folder / "docs" / "edge_config.json").write_text('{"vectors": {"": {"size": 2, "distance": "Cosine"}}}')
 
@@ -166,9 +167,7 @@ async def test_a_folder_of_somebody_else_is_left_alone(store: QdrantStore, folde
     assert list(await store.collections()) == []
 
 
-async def test_what_a_crash_left_half_made_or_half_removed_is_gone_after_setup(
-    store: QdrantStore, folder: Path
-) -> None:
+async def test_what_a_crash_left_half_made_or_half_removed_is_gone_after_setup(store: PointStore, folder: Path) -> None:
     await store.write([embedding("a")])
     (folder / ".new-1" / "segments").mkdir(parents=True)
     os.utime(folder / ".new-1", (0, 0))
@@ -182,7 +181,7 @@ async def test_what_a_crash_left_half_made_or_half_removed_is_gone_after_setup(
 
 def _write_and_die(folder: Path) -> None:
     async def write() -> None:
-        store = QdrantStore(EdgeEngine(folder))
+        store = PointStore(EdgeEngine(folder))
         await store.setup()
         for n in range(3):
             await store.write([embedding(f"{n}", 1, n, metadata={"n": n}), embedding("same", at_us=n)])
@@ -197,7 +196,7 @@ async def test_what_was_written_is_there_after_its_writer_was_killed(folder: Pat
     await asyncio.to_thread(process.join)
 
     assert process.exitcode == -signal.SIGKILL
-    store = QdrantStore(EdgeEngine(folder))
+    store = PointStore(EdgeEngine(folder))
     records = await store.walk_vectors("docs", None, 9)
     assert [(each.key, each.created_at_us) for each in records] == [("0", 1), ("1", 1), ("2", 1), ("same", 2)]
     assert [hit.id for hit in await store.search("docs", floats(0, 1), 1, {"n": {"$lt": 2}})] == ["1"]
@@ -222,9 +221,9 @@ async def test_each_metric_has_the_scores_of_its_definition(folder: Path, metric
     await store.close()
 
 
-async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(store: QdrantStore, folder: Path) -> None:
+async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(store: PointStore, folder: Path) -> None:
     await store.write([embedding("a", 3, 4)])
-    other = QdrantStore(EdgeEngine(folder), "dot")
+    other = PointStore(EdgeEngine(folder), "dot")
 
     with pytest.raises(Unsupported, match=r"docs was made for cosine.*\?metric=cosine"):
         await other.search("docs", floats(1, 0), 1)
@@ -234,7 +233,7 @@ async def test_a_collection_is_searched_by_the_metric_it_was_made_for_alone(stor
 
 
 async def test_a_vector_of_length_one_is_kept_once_any_other_with_its_direction(
-    store: QdrantStore, folder: Path
+    store: PointStore, folder: Path
 ) -> None:
     deletion = EmbeddingDeletion(new_id(), 2, "docs", "gone")
     await store.write([embedding("unit", 0.6, 0.8), embedding("longer", 3, 4), embedding("zeros", 0, 0), deletion])
@@ -249,7 +248,7 @@ async def test_a_vector_of_length_one_is_kept_once_any_other_with_its_direction(
 
 
 async def test_upkeep_builds_the_index_when_a_collection_has_outgrown_a_look_at_every_vector(
-    store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+    store: PointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "EXACT_BELOW", 2_000)
     monkeypatch.setattr(EdgeEngine, "exact_below", 2_000)
@@ -283,7 +282,7 @@ async def test_upkeep_builds_the_index_when_a_collection_has_outgrown_a_look_at_
 
 
 async def test_a_walk_through_more_keys_than_it_keeps_gives_each_once_in_order(
-    store: QdrantStore, monkeypatch: pytest.MonkeyPatch
+    store: PointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(walking, "WINDOW", 7)
     monkeypatch.setattr(walking, "PAGE", 5)
@@ -297,7 +296,7 @@ async def test_a_walk_through_more_keys_than_it_keeps_gives_each_once_in_order(
     assert [each.key for each in await store.walk_vectors("docs", keys[9], 20)] == keys[10:30]
 
 
-async def test_a_walk_goes_on_behind_keys_that_went_since_it_began(store: QdrantStore) -> None:
+async def test_a_walk_goes_on_behind_keys_that_went_since_it_began(store: PointStore) -> None:
     await store.write([embedding(f"{n}") for n in range(6)])
     assert len(await store.walk_vectors("docs", None, 2)) == 2
     await store.write([EmbeddingDeletion(new_id(), 2, "docs", "2"), EmbeddingDeletion(new_id(), 2, "docs", "3")])

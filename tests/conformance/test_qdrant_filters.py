@@ -9,10 +9,10 @@ import pytest
 import qdrant_edge
 
 from penstock.stores.filters import Condition, parse
+from penstock.stores.points.encoding import point_id, to_points
+from penstock.stores.points.engine import Group, Layout, Number, Term, Wanted
+from penstock.stores.points.filtering import to_wanted
 from penstock.stores.qdrant import edge_models, messages
-from penstock.stores.qdrant.engine import Group, Layout, Number, Term, Wanted
-from penstock.stores.qdrant.filtering import to_qdrant
-from penstock.stores.qdrant.points import point_id, to_points
 from penstock.testing.conformance.filters import Document, Filter, FilterConformance
 from penstock.testing.conformance.vector_records import embedding
 from tests.conformance.qdrant_reader import quick_folder
@@ -36,7 +36,7 @@ class TestQdrantFilters(FilterConformance):
         self.shard = shard
 
     def compiled(self, condition: Condition) -> tuple[str, dict[str, Any]]:
-        return _shape(cast("Wanted", to_qdrant(condition))), {}
+        return _shape(cast("Wanted", to_wanted(condition))), {}
 
     def results(self, documents: Sequence[Document], wheres: Sequence[Filter]) -> list[list[Any]]:
         put = qdrant_edge.UpdateOperation.upsert_points
@@ -49,7 +49,7 @@ class TestQdrantFilters(FilterConformance):
             self.shard.update(qdrant_edge.UpdateOperation.delete_points(ids))
 
     def _holding(self, ids: Sequence[str], where: Mapping[str, Any]) -> list[bool]:
-        wanted = to_qdrant(parse(where))
+        wanted = to_wanted(parse(where))
         if wanted is None:
             return [True] * len(ids)
         sent = messages.to_filter(wanted)

@@ -12,12 +12,12 @@ from qdrant_client import grpc
 from structlog.testing import capture_logs
 
 from penstock.stores.errors import BadStoreURL, DimensionMismatch, StoreRejected, StoreUnavailable
+from penstock.stores.points.encoding import to_points
+from penstock.stores.points.engine import Layout
+from penstock.stores.points.store import PointStore
+from penstock.stores.points.writing import REQUEST_BYTES
 from penstock.stores.qdrant.edge_models import to_point
-from penstock.stores.qdrant.engine import Layout
-from penstock.stores.qdrant.points import to_points
 from penstock.stores.qdrant.server import Address, ServerEngine, open_vector
-from penstock.stores.qdrant.store import QdrantStore
-from penstock.stores.qdrant.writing import REQUEST_BYTES
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.vector_records import Row, embedding, floats
 from penstock.testing.conformance.vectors import VectorStoreConformance
@@ -38,7 +38,7 @@ async def port(answers: Answers) -> AsyncIterator[int]:
 
 
 @pytest.fixture
-async def store(port: int) -> AsyncIterator[QdrantStore]:
+async def store(port: int) -> AsyncIterator[PointStore]:
     store = open_vector(f"qdrant://127.0.0.1:{port}/")
     await store.setup()
     yield store
@@ -46,7 +46,7 @@ async def store(port: int) -> AsyncIterator[QdrantStore]:
 
 
 @pytest.fixture
-async def other(port: int) -> AsyncIterator[QdrantStore]:
+async def other(port: int) -> AsyncIterator[PointStore]:
     store = open_vector(f"qdrant://127.0.0.1:{port}/")
     yield store
     await store.close()
@@ -122,7 +122,7 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
     await store.close()
 
 
-async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
+async def test_a_closed_store_is_unavailable(store: PointStore) -> None:
     await store.close()
 
     with pytest.raises(StoreUnavailable, match="closed"):
@@ -131,7 +131,7 @@ async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
         await store.check()
 
 
-async def test_an_old_server_is_warned_of(answers: Answers, store: QdrantStore) -> None:
+async def test_an_old_server_is_warned_of(answers: Answers, store: PointStore) -> None:
     answers.version = "1.15.4"
 
     with capture_logs() as logs:
@@ -140,7 +140,7 @@ async def test_an_old_server_is_warned_of(answers: Answers, store: QdrantStore) 
 
 
 async def test_an_older_write_that_comes_between_look_and_write_of_a_newer_one_loses(
-    answers: Answers, store: QdrantStore, other: QdrantStore
+    answers: Answers, store: PointStore, other: PointStore
 ) -> None:
     await store.write([embedding("there")])
     _meanwhile(answers, embedding("a", at_us=5, text="newer"))
@@ -155,7 +155,7 @@ async def test_an_older_write_that_comes_between_look_and_write_of_a_newer_one_l
 
 
 async def test_what_a_condition_has_kept_out_though_it_was_newer_goes_again(
-    answers: Answers, store: QdrantStore
+    answers: Answers, store: PointStore
 ) -> None:
     await store.write([embedding("there")])
     _meanwhile(answers, embedding("a", at_us=5, text="between"))
@@ -179,7 +179,7 @@ def _meanwhile(answers: Answers, record: Any) -> None:
 
 
 async def test_a_batch_of_updates_of_its_own_time_goes_in_groups_and_is_stored_whole(
-    answers: Answers, store: QdrantStore
+    answers: Answers, store: PointStore
 ) -> None:
     await store.write([embedding("a", at_us=10), embedding("b", at_us=20)])
 
@@ -189,7 +189,7 @@ async def test_a_batch_of_updates_of_its_own_time_goes_in_groups_and_is_stored_w
 
 
 async def test_times_that_qdrant_cannot_compare_exactly_still_replace_each_other(
-    answers: Answers, store: QdrantStore
+    answers: Answers, store: PointStore
 ) -> None:
     year_9000 = 221_846_000_000_000_001
     await store.write([embedding("a", at_us=year_9000)])
@@ -199,7 +199,7 @@ async def test_times_that_qdrant_cannot_compare_exactly_still_replace_each_other
     assert read_collection(answers.folder / "docs")["a"].version == year_9000 + 1
 
 
-async def test_a_large_batch_goes_in_several_requests(answers: Answers, store: QdrantStore) -> None:
+async def test_a_large_batch_goes_in_several_requests(answers: Answers, store: PointStore) -> None:
     dimension = 16_384
     count = REQUEST_BYTES // (4 * dimension) + 1
 
@@ -210,7 +210,7 @@ async def test_a_large_batch_goes_in_several_requests(answers: Answers, store: Q
     assert await store.count_vectors("docs") == count
 
 
-async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: QdrantStore, other: QdrantStore) -> None:
+async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: PointStore, other: PointStore) -> None:
     await store.write([embedding("a")])
     await other.drop("docs")
 
@@ -220,7 +220,7 @@ async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: Q
 
 
 async def test_a_collection_that_somebody_else_has_made_anew_is_taken_as_it_is_now(
-    store: QdrantStore, other: QdrantStore
+    store: PointStore, other: PointStore
 ) -> None:
     await store.write([embedding("a", 1, 0)])
     await other.drop("docs")
@@ -234,7 +234,7 @@ async def test_a_collection_that_somebody_else_has_made_anew_is_taken_as_it_is_n
     assert await store.write([embedding("b", 1, 0, 0)]) == 1
 
 
-async def test_a_collection_of_somebody_else_is_not_listed_and_refused(answers: Answers, store: QdrantStore) -> None:
+async def test_a_collection_of_somebody_else_is_not_listed_and_refused(answers: Answers, store: PointStore) -> None:
     named = grpc.VectorParamsMap(map={"text": grpc.VectorParams(size=2, distance=grpc.Distance.Cosine)})
     request = grpc.CreateCollection(collection_name="docs", vectors_config=grpc.VectorsConfig(params_map=named))
     await ServerEngine._collections.fget(store._engine).Create(request)  # type: ignore[attr-defined]
@@ -248,7 +248,7 @@ async def test_a_collection_of_somebody_else_is_not_listed_and_refused(answers: 
 
 
 async def test_a_collection_whose_maker_died_has_its_index_made_by_the_next(
-    answers: Answers, store: QdrantStore, other: QdrantStore
+    answers: Answers, store: PointStore, other: PointStore
 ) -> None:
     await store.write([embedding("a")])
     answers.shards["docs"].update(qdrant_edge.UpdateOperation.delete_field_index("terms"))

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from penstock.stores import registry
 from penstock.stores.errors import BadStoreURL, DimensionMismatch, StoreRejected, StoreUnavailable, Unsupported
-from penstock.stores.qdrant.store import QdrantStore
+from penstock.stores.points.store import PointStore
 from penstock.stores.vector_contract import VectorStore
 from penstock.stores.weaviate import engine as engines
 from penstock.stores.weaviate.address import Address, parse
@@ -36,7 +36,7 @@ async def url(server: Weaviate) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[QdrantStore]:
+async def store(url: str) -> AsyncIterator[PointStore]:
     store = open_vector(url)
     await store.setup()
     yield store
@@ -44,7 +44,7 @@ async def store(url: str) -> AsyncIterator[QdrantStore]:
 
 
 @pytest.fixture
-async def other(url: str) -> AsyncIterator[QdrantStore]:
+async def other(url: str) -> AsyncIterator[PointStore]:
     store = open_vector(url)
     yield store
     await store.close()
@@ -94,7 +94,7 @@ class TestWeaviate(VectorStoreConformance):
 )
 def test_the_url_names_a_server(url: str, address: Address) -> None:
     assert parse(url) == address
-    assert isinstance(registry.vector_store(url), QdrantStore)
+    assert isinstance(registry.vector_store(url), PointStore)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ async def test_a_key_opens_the_server_and_is_told_nowhere(
     await wrong.close()
 
 
-async def test_a_server_without_not_is_told_to_be_upgraded(server: Weaviate, other: QdrantStore) -> None:
+async def test_a_server_without_not_is_told_to_be_upgraded(server: Weaviate, other: PointStore) -> None:
     server.version = "1.32.9"
 
     with pytest.raises(StoreUnavailable, match=r"1\.32\.9.*1\.33"):
@@ -153,14 +153,14 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
     await store.close()
 
 
-async def test_a_closed_store_is_unavailable(store: QdrantStore) -> None:
+async def test_a_closed_store_is_unavailable(store: PointStore) -> None:
     await store.close()
 
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.write([embedding("a")])
 
 
-async def test_collections_whose_names_differ_in_case_or_signs_only_are_kept_apart(store: QdrantStore) -> None:
+async def test_collections_whose_names_differ_in_case_or_signs_only_are_kept_apart(store: PointStore) -> None:
     names = ["a-b", "a.b", "a_b", "A_b", "a_2db", "x" * 63, "X" * 63]
 
     assert await store.write([embedding(name, collection=name) for name in names]) == len(names)
@@ -182,7 +182,7 @@ async def test_a_store_has_the_metric_of_its_url(url: str, metric: str, scores: 
     await store.close()
 
 
-async def test_a_store_of_another_metric_is_told_so(url: str, store: QdrantStore) -> None:
+async def test_a_store_of_another_metric_is_told_so(url: str, store: PointStore) -> None:
     await store.write([embedding("a")])
     dot = open_vector(f"{url}&metric=dot")
 
@@ -191,7 +191,7 @@ async def test_a_store_of_another_metric_is_told_so(url: str, store: QdrantStore
     await dot.close()
 
 
-async def test_objects_that_the_server_refuses_are_not_taken_for_stored(server: Weaviate, store: QdrantStore) -> None:
+async def test_objects_that_the_server_refuses_are_not_taken_for_stored(server: Weaviate, store: PointStore) -> None:
     server.refuse["bad"] = "no space for it"
 
     with pytest.raises(StoreRejected, match="all but 1 of 3 objects: no space"):
@@ -201,21 +201,21 @@ async def test_objects_that_the_server_refuses_are_not_taken_for_stored(server: 
     assert await store.write([embedding("a"), embedding("b")]) == 0
 
 
-async def test_a_server_that_refuses_all_of_a_batch_is_unavailable(server: Weaviate, store: QdrantStore) -> None:
+async def test_a_server_that_refuses_all_of_a_batch_is_unavailable(server: Weaviate, store: PointStore) -> None:
     server.refuse |= {"a": "read-only", "b": "read-only"}
 
     with pytest.raises(StoreUnavailable, match="none of 2"):
         await store.write([embedding("a"), embedding("b")])
 
 
-async def test_a_large_batch_goes_in_several_messages(server: Weaviate, store: QdrantStore) -> None:
+async def test_a_large_batch_goes_in_several_messages(server: Weaviate, store: PointStore) -> None:
     assert await store.write([embedding(f"{n}") for n in range(2_100)]) == 2_100
 
     assert [len(each.objects) for each in server.messages if hasattr(each, "objects")] == [1_000, 1_000, 100]
     assert await store.count_vectors("docs") == 2_100
 
 
-async def test_more_tombstones_than_one_removal_takes_are_removed(server: Weaviate, store: QdrantStore) -> None:
+async def test_more_tombstones_than_one_removal_takes_are_removed(server: Weaviate, store: PointStore) -> None:
     await store.write([embedding("a")])
     await store.write([deletion(f"{n}") for n in range(11)])
     server.most = 4
@@ -224,7 +224,7 @@ async def test_more_tombstones_than_one_removal_takes_are_removed(server: Weavia
     assert len(server.classes[class_of("docs")].objects) == 1
 
 
-async def test_more_than_one_answer_holds_is_refused(store: QdrantStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_one_answer_holds_is_refused(store: PointStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "MOST", 7)
     await store.write([embedding(f"{n}", 1, n) for n in range(8)])
 
@@ -233,7 +233,7 @@ async def test_more_than_one_answer_holds_is_refused(store: QdrantStore, monkeyp
         await store.search("docs", floats(1, 0), 9)
 
 
-async def test_a_filter_sees_a_number_that_another_writer_has_brought(store: QdrantStore, other: QdrantStore) -> None:
+async def test_a_filter_sees_a_number_that_another_writer_has_brought(store: PointStore, other: PointStore) -> None:
     await store.write([embedding("a", metadata={"old": 1})])
     assert [hit.id for hit in await store.search("docs", floats(1, 0), 9, {"new": {"$gt": 1}})] == []
     await other.write([embedding("b", metadata={"new": 2})])
@@ -243,7 +243,7 @@ async def test_a_filter_sees_a_number_that_another_writer_has_brought(store: Qdr
 
 
 async def test_a_number_that_two_writers_bring_at_once_is_no_fault_of_a_record(
-    server: Weaviate, store: QdrantStore
+    server: Weaviate, store: PointStore
 ) -> None:
     await store.write([embedding("a")])
 
@@ -256,7 +256,7 @@ async def test_a_number_that_two_writers_bring_at_once_is_no_fault_of_a_record(
     assert [hit.id for hit in await store.search("docs", floats(1, 0), 9, {"n": {"$gte": 1}})] == ["b"]
 
 
-async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: QdrantStore, other: QdrantStore) -> None:
+async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: PointStore, other: PointStore) -> None:
     await store.write([embedding("a")])
     await other.drop("docs")
 
@@ -266,7 +266,7 @@ async def test_a_collection_that_somebody_else_has_dropped_is_made_anew(store: Q
 
 
 async def test_a_collection_that_somebody_else_has_made_anew_is_taken_as_it_is_now(
-    store: QdrantStore, other: QdrantStore
+    store: PointStore, other: PointStore
 ) -> None:
     await store.write([embedding("a", 1, 0)])
     await other.drop("docs")
@@ -277,7 +277,7 @@ async def test_a_collection_that_somebody_else_has_made_anew_is_taken_as_it_is_n
     assert await store.write([embedding("b", 1, 0, 0)]) == 1
 
 
-async def test_a_collection_of_somebody_else_is_not_listed_and_refused(server: Weaviate, store: QdrantStore) -> None:
+async def test_a_collection_of_somebody_else_is_not_listed_and_refused(server: Weaviate, store: PointStore) -> None:
     await store.write([embedding("a")])
     server.classes[class_of("docs")].schema["description"] = "mine"
 

@@ -8,9 +8,9 @@ from typing import Any
 from weaviate.collections.filters import _FilterToGRPC
 
 from penstock.stores.filters import Condition, parse
-from penstock.stores.qdrant.engine import Layout, Point
-from penstock.stores.qdrant.filtering import to_qdrant
-from penstock.stores.qdrant.points import to_points
+from penstock.stores.points.encoding import to_points
+from penstock.stores.points.engine import Layout, Point
+from penstock.stores.points.filtering import to_wanted
 from penstock.stores.weaviate.filtering import numbers_in, to_filter
 from penstock.stores.weaviate.objects import numbers_of, to_class, to_object
 from penstock.testing.conformance.filters import Document, Filter, FilterConformance
@@ -22,7 +22,7 @@ LAYOUT = Layout(2, "cosine")
 
 class TestWeaviateFilters(FilterConformance):
     def compiled(self, condition: Condition) -> tuple[str, dict[str, Any]]:
-        wanted = to_qdrant(condition)
+        wanted = to_wanted(condition)
         if wanted is None:
             return "", {}
         return _shape(_FilterToGRPC.convert(to_filter(wanted, numbers_in(wanted)))), {}
@@ -33,7 +33,7 @@ class TestWeaviateFilters(FilterConformance):
         objects = [Stored(each.id, dict(to_object(each, LAYOUT).properties), None) for each in points]
         results: list[list[Any]] = []
         for where in wheres:
-            wanted = to_qdrant(parse(where))
+            wanted = to_wanted(parse(where))
             if wanted is None:
                 results.append([True] * len(objects))
             else:

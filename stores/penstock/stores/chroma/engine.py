@@ -15,7 +15,7 @@ from penstock.stores.chroma.names import chroma_name
 from penstock.stores.chroma.translate import translated
 from penstock.stores.errors import StoreRejected
 from penstock.stores.metrics import METRICS, floats_of
-from penstock.stores.qdrant.engine import VERSION, Layout, Missing, Near, Point, Standing, Wanted
+from penstock.stores.points.engine import VERSION, Layout, Missing, Near, Point, Standing, Wanted
 from penstock.stores.threads import Threads
 
 BREADTH = 128

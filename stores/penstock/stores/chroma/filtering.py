@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.stores.flat_points import OPPOSITES, OPS, has_number, ordered
-from penstock.stores.qdrant.engine import TERMS, VERSION, Number, Term, Wanted
+from penstock.stores.points.engine import TERMS, VERSION, Number, Term, Wanted
+from penstock.stores.points.flat import OPPOSITES, OPS, has_number, ordered
 
 _WORDS = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte", "==": "$eq", "!=": "$ne"}
 

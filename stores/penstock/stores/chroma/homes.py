@@ -19,7 +19,7 @@ from penstock.stores.chroma.engine import ChromaEngine
 from penstock.stores.chroma.leftovers import remove_leftovers
 from penstock.stores.errors import BadStoreURL, StoreUnavailable
 from penstock.stores.metrics import own_metric, url_options
-from penstock.stores.qdrant.store import QdrantStore
+from penstock.stores.points.store import PointStore
 
 PORT = 8000
 """Of `chroma run`."""
@@ -28,7 +28,7 @@ TIMEOUT_S = 60.0
 """How long a server's answer may take. The client's own is for ever."""
 
 
-def open_vector(url: str) -> QdrantStore:
+def open_vector(url: str) -> PointStore:
     """The store of `chroma:///relative/folder`, `chroma:////absolute/folder` or `chroma://host:8000/?ssl=&token=`.
 
     `?metric=` is that of the collections it makes. Nothing is opened yet.
@@ -45,7 +45,7 @@ def open_vector(url: str) -> QdrantStore:
         )
     options = url_options(url, "metric") if folder else url_options(url, "metric", "ssl", "token")
     home = Folder(Path(folder)) if folder else _server(url, options)
-    return QdrantStore(ChromaEngine(home), own_metric(options))
+    return PointStore(ChromaEngine(home), own_metric(options))
 
 
 def _server(url: str, options: Mapping[str, str]) -> Server:

@@ -10,9 +10,9 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from penstock.stores.flat_points import Floats, flat, vectors_of
-from penstock.stores.qdrant.engine import TERMS, Layout, Point
-from penstock.stores.qdrant.filtering import NUMBERS, RESIDUES
+from penstock.stores.points.engine import TERMS, Layout, Point
+from penstock.stores.points.filtering import NUMBERS, RESIDUES
+from penstock.stores.points.flat import Floats, flat, vectors_of
 
 HIDDEN = "hidden"
 """What a row has in its metadata that no search is to find."""

@@ -15,7 +15,7 @@ from chromadb.errors import (
 )
 
 from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
-from penstock.stores.qdrant.engine import Missing
+from penstock.stores.points.engine import Missing
 
 _REFUSALS = (InvalidArgumentError, InvalidDimensionException, DuplicateIDError)
 

@@ -18,9 +18,9 @@ from penstock.stores.milvus import rows
 from penstock.stores.milvus.filtering import to_text
 from penstock.stores.milvus.names import collection_of, milvus_name
 from penstock.stores.milvus.translate import NOT_LOADED, translated
-from penstock.stores.qdrant.engine import BREADTH, TERMS, VERSION, Layout, Missing, Near, Point, Standing, Wanted
-from penstock.stores.qdrant.filtering import NUMBERS
-from penstock.stores.qdrant.points import point_id
+from penstock.stores.points.encoding import point_id
+from penstock.stores.points.engine import BREADTH, TERMS, VERSION, Layout, Missing, Near, Point, Standing, Wanted
+from penstock.stores.points.filtering import NUMBERS
 from penstock.stores.threads import Threads
 
 LINKS = 16

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock.stores.flat_points import OPPOSITES, OPS, has_number, ordered
-from penstock.stores.qdrant.engine import TERMS, VERSION, Number, Term, Wanted
-from penstock.stores.qdrant.filtering import NUMBERS
+from penstock.stores.points.engine import TERMS, VERSION, Number, Term, Wanted
+from penstock.stores.points.filtering import NUMBERS
+from penstock.stores.points.flat import OPPOSITES, OPS, has_number, ordered
 
 _RUN = 32
 """How many conditions stand in a row: each is a level of the tree that a parser makes."""

@@ -16,7 +16,7 @@ from pymilvus import MilvusClient
 from penstock.stores.errors import BadStoreURL, StoreUnavailable
 from penstock.stores.metrics import own_metric, url_options
 from penstock.stores.milvus.engine import MilvusEngine
-from penstock.stores.qdrant.store import QdrantStore
+from penstock.stores.points.store import PointStore
 
 PORT = 19530
 
@@ -30,7 +30,7 @@ INDEXED_FROM = 1_024
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 
-def open_vector(url: str) -> QdrantStore:
+def open_vector(url: str) -> PointStore:
     """The store of `milvus:///relative/file.db`, `milvus:////absolute/file.db` or `milvus://host:19530/?token=&ssl=`.
 
     `?metric=` is that of the collections it makes. Nothing is opened yet.
@@ -47,7 +47,7 @@ def open_vector(url: str) -> QdrantStore:
             "milvus:////absolute/file.db or milvus://localhost:19530/"
         )
     options = url_options(url, "metric") if file else url_options(url, "metric", "ssl", "token")
-    store = QdrantStore(MilvusEngine(Lite(Path(file)) if file else _server(url, options)), own_metric(options))
+    store = PointStore(MilvusEngine(Lite(Path(file)) if file else _server(url, options)), own_metric(options))
     if file:
         store.capabilities = replace(store.capabilities, exact_below=None)
     return store

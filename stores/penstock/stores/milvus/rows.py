@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from penstock.stores.flat_points import flat, vectors_of
 from penstock.stores.metrics import METRICS, Metric
-from penstock.stores.qdrant.engine import TERMS, VERSION, Layout, Point
-from penstock.stores.qdrant.filtering import NUMBERS, RESIDUES
+from penstock.stores.points.engine import TERMS, VERSION, Layout, Point
+from penstock.stores.points.filtering import NUMBERS, RESIDUES
+from penstock.stores.points.flat import flat, vectors_of
 
 ID = "id"
 KEY = "key"

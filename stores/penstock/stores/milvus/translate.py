@@ -14,7 +14,7 @@ from pymilvus.exceptions import (
 )
 
 from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
-from penstock.stores.qdrant.engine import Missing
+from penstock.stores.points.engine import Missing
 
 NOT_FOUND = 100
 NOT_LOADED = 101

@@ -18,7 +18,7 @@ from penstock.stores.pinecone.address import Address
 from penstock.stores.pinecone.filtering import to_filter
 from penstock.stores.pinecone.indexes import Indexes
 from penstock.stores.pinecone.translate import translated
-from penstock.stores.qdrant.engine import Group, Layout, Missing, Near, Point, Standing, Term, Wanted
+from penstock.stores.points.engine import Group, Layout, Missing, Near, Point, Standing, Term, Wanted
 
 MAX_TOP_K = 10_000
 

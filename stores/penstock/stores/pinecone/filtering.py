@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from penstock.stores.qdrant.engine import TERMS, Group, Number, Term, Wanted
-from penstock.stores.qdrant.terms import NEVER
+from penstock.stores.points.engine import TERMS, Group, Number, Term, Wanted
+from penstock.stores.points.terms import NEVER
 
 Filter: TypeAlias = dict[str, Any]
 

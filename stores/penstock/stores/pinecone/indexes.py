@@ -13,7 +13,7 @@ from pinecone.errors.exceptions import ConflictError, PineconeValueError
 from penstock.stores.errors import StoreUnavailable
 from penstock.stores.metrics import Metric
 from penstock.stores.pinecone.address import Address
-from penstock.stores.qdrant.engine import Layout
+from penstock.stores.points.engine import Layout
 
 _METRICS: dict[Metric, str] = {"cosine": "cosine", "dot": "dotproduct", "l2": "euclidean"}
 

@@ -17,7 +17,7 @@ from pinecone.errors.exceptions import (
 )
 
 from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
-from penstock.stores.qdrant.engine import Missing
+from penstock.stores.points.engine import Missing
 
 _LOCKED = (UnauthorizedError, ForbiddenError, PaymentRequiredError)
 

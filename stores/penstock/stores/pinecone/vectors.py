@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 
 from penstock.stores.errors import StoreRejected
-from penstock.stores.qdrant.engine import EXACT, TERMS, UNIT, VERSION, Layout, Point
-from penstock.stores.qdrant.filtering import NUMBERS, RESIDUES
+from penstock.stores.points.engine import EXACT, TERMS, UNIT, VERSION, Layout, Point
+from penstock.stores.points.filtering import NUMBERS, RESIDUES
 
 REQUEST_RECORDS = 1_000
 REQUEST_BYTES = 2_000_000

@@ -21,9 +21,8 @@ import qdrant_edge as qdrant
 
 from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected, StoreUnavailable
 from penstock.stores.metrics import floats_of, own_metric, url_options
-from penstock.stores.qdrant import edge_models as models
-from penstock.stores.qdrant.edge_shards import CONFIG, KEEP_S, LOOK_S, Busy, Shard
-from penstock.stores.qdrant.engine import (
+from penstock.stores.points.encoding import point_id
+from penstock.stores.points.engine import (
     BREADTH,
     EXACT_BELOW,
     SELECTIVE,
@@ -39,8 +38,9 @@ from penstock.stores.qdrant.engine import (
     Wanted,
     layout_of,
 )
-from penstock.stores.qdrant.points import point_id
-from penstock.stores.qdrant.store import QdrantStore
+from penstock.stores.points.store import PointStore
+from penstock.stores.qdrant import edge_models as models
+from penstock.stores.qdrant.edge_shards import CONFIG, KEEP_S, LOOK_S, Busy, Shard
 
 _NEW, _GONE = ".new-", ".gone-"
 """What folders are called that are not collections yet, or not any more. No collection's name begins with a dot."""
@@ -57,7 +57,7 @@ PATIENCE_S = 30.0
 _T = TypeVar("_T")
 
 
-def open_vector(url: str) -> QdrantStore:
+def open_vector(url: str) -> PointStore:
     """The store of `qdrant-edge:///relative/folder` or `qdrant-edge:////absolute/folder`; nothing is opened yet.
 
     Raises:
@@ -69,7 +69,7 @@ def open_vector(url: str) -> QdrantStore:
         raise BadStoreURL(
             "qdrant-edge:// needs a folder: qdrant-edge:///relative/folder or qdrant-edge:////absolute/folder"
         )
-    return QdrantStore(EdgeEngine(Path(folder)), own_metric(url_options(url, "metric")))
+    return PointStore(EdgeEngine(Path(folder)), own_metric(url_options(url, "metric")))
 
 
 class EdgeEngine:

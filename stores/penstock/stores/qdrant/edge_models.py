@@ -8,7 +8,7 @@ import numpy as np
 import qdrant_edge as qdrant
 
 from penstock.stores.metrics import floats_of
-from penstock.stores.qdrant.engine import BREADTH, EXACT, TERMS, UNIT, Group, Layout, Number, Point, Term, Wanted
+from penstock.stores.points.engine import BREADTH, EXACT, TERMS, UNIT, Group, Layout, Number, Point, Term, Wanted
 
 LINKS = 16
 """Neighbours of a vector in the index, as a server has them unless it is told otherwise."""

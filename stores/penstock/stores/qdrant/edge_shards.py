@@ -13,7 +13,7 @@ from typing import Any
 
 import qdrant_edge as qdrant
 
-from penstock.stores.qdrant.engine import Missing
+from penstock.stores.points.engine import Missing
 
 CONFIG = "edge_config.json"
 """The file that a whole shard has."""

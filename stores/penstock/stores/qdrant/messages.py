@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import grpc
 
-from penstock.stores.qdrant.engine import (
+from penstock.stores.points.engine import (
     BREADTH,
     EXACT,
     TERMS,

@@ -15,8 +15,8 @@ from qdrant_client.common.client_exceptions import QdrantException
 
 from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected, StoreUnavailable
 from penstock.stores.metrics import own_metric, url_options
-from penstock.stores.qdrant import messages
-from penstock.stores.qdrant.engine import (
+from penstock.stores.points.encoding import point_id
+from penstock.stores.points.engine import (
     BREADTH,
     EXACT_BELOW,
     SELECTIVE,
@@ -31,8 +31,8 @@ from penstock.stores.qdrant.engine import (
     Wanted,
     layout_of,
 )
-from penstock.stores.qdrant.points import point_id
-from penstock.stores.qdrant.store import QdrantStore
+from penstock.stores.points.store import PointStore
+from penstock.stores.qdrant import messages
 from penstock.wire.logs import logger
 
 PORT = 6334
@@ -64,14 +64,14 @@ class Address:
         return f"Qdrant at {self.host}:{self.port}"
 
 
-def open_vector(url: str) -> QdrantStore:
+def open_vector(url: str) -> PointStore:
     """The store of `qdrant://host:6334/?api_key=&https=&metric=`; nothing is connected yet.
 
     Raises:
         BadStoreURL: No host, a path, or an option that is not known. The key is not in its words.
     """
     options = url_options(url, "api_key", "https", "metric")
-    return QdrantStore(ServerEngine(_address(url, options)), own_metric(options))
+    return PointStore(ServerEngine(_address(url, options)), own_metric(options))
 
 
 def _address(url: str, options: Mapping[str, str]) -> Address:

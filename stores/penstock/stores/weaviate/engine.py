@@ -22,8 +22,8 @@ from weaviate.exceptions import (
 
 from penstock.stores.errors import StoreRejected, StoreUnavailable, Unsupported
 from penstock.stores.metrics import floats_of
-from penstock.stores.qdrant.engine import SHOWN, Layout, Missing, Near, Point, Standing, Wanted
-from penstock.stores.qdrant.points import point_id
+from penstock.stores.points.encoding import point_id
+from penstock.stores.points.engine import SHOWN, Layout, Missing, Near, Point, Standing, Wanted
 from penstock.stores.weaviate import objects
 from penstock.stores.weaviate.address import Address
 from penstock.stores.weaviate.filtering import Where, numbers_in, to_filter

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 from weaviate.classes.query import Filter
 from weaviate.collections.classes.filters import FilterReturn
 
-from penstock.stores.qdrant.engine import TERMS, VERSION, Group, Number, Term, Wanted
-from penstock.stores.qdrant.terms import NEVER
+from penstock.stores.points.engine import TERMS, VERSION, Group, Number, Term, Wanted
+from penstock.stores.points.terms import NEVER
 from penstock.stores.weaviate.naming import property_of, word_of
 
 Where: TypeAlias = FilterReturn

@@ -7,7 +7,7 @@ import re
 
 from penstock.stores.errors import StoreRejected
 from penstock.stores.metrics import METRICS
-from penstock.stores.qdrant.engine import Layout
+from penstock.stores.points.engine import Layout
 
 _TOLD = re.compile(r"penstock ([0-9]+) ([a-z0-9]+) (.*)", re.DOTALL)
 

@@ -10,8 +10,8 @@ import numpy as np
 from weaviate.classes.data import DataObject
 
 from penstock.stores.metrics import floats_of
-from penstock.stores.qdrant.engine import EXACT, TERMS, UNIT, VERSION, Layout, Point
-from penstock.stores.qdrant.filtering import NUMBERS, RESIDUES
+from penstock.stores.points.engine import EXACT, TERMS, UNIT, VERSION, Layout, Point
+from penstock.stores.points.filtering import NUMBERS, RESIDUES
 from penstock.stores.weaviate.naming import class_of, description_of, property_of, word_of
 
 VECTOR = "default"

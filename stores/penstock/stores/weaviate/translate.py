@@ -16,7 +16,7 @@ from weaviate.exceptions import (
 )
 
 from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
-from penstock.stores.qdrant.engine import Missing
+from penstock.stores.points.engine import Missing
 
 _NOT_FOUND, _UNAUTHORISED, _UNPROCESSABLE = 404, 401, 422
 

@@ -1,11 +1,11 @@
-"""A collection by key, which Qdrant has no order for: its points go by id, and an id is a digest."""
+"""A collection by key, which engines have no order for: its points go by id, and an id is a digest."""
 
 from __future__ import annotations
 
 import heapq
 from typing import NamedTuple
 
-from penstock.stores.qdrant.engine import Engine
+from penstock.stores.points.engine import Engine
 
 PAGE = 4_096
 """Keys that are read at once."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 
 from penstock.stores.filters import AllOf, AnyOf, Compares, Condition, Contains, Equals, Exists, Leaf, Not, Path
-from penstock.stores.qdrant import terms
-from penstock.stores.qdrant.engine import Group, Number, Term, Wanted
+from penstock.stores.points import terms
+from penstock.stores.points.engine import Group, Number, Term, Wanted
 
 NUMBERS = "numbers"
 RESIDUES = "residues"
@@ -18,8 +18,8 @@ _COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": ope
 _OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
 
-def to_qdrant(condition: Condition) -> Wanted | None:
-    """*condition* in Qdrant's terms; None when it holds for every point."""
+def to_wanted(condition: Condition) -> Wanted | None:
+    """*condition* in what an engine is asked for; None when it holds for every point."""
     match condition:
         case AllOf(()):
             return None

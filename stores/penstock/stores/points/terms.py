@@ -1,4 +1,4 @@
-"""What a filter can ask of metadata, in words that Qdrant can look up exactly.
+"""What a filter can ask of metadata, in words that an engine can look up exactly.
 
 Qdrant's own conditions look into lists, tell no null from what is missing, and compare neither floats with equality nor
 integers beyond 2^53. So a point has beside its metadata (as text) its *terms*, one for each thing that an equality,

@@ -21,12 +21,12 @@ from penstock.stores.embeddings import (
 from penstock.stores.errors import StoreRejected, StoreUnavailable, Unsupported
 from penstock.stores.filters import parse
 from penstock.stores.metrics import Metric, chosen_metric
-from penstock.stores.qdrant import writing
-from penstock.stores.qdrant.engine import VERSION, Engine, Group, Layout, Missing, Number, Term, Wanted
-from penstock.stores.qdrant.filtering import to_qdrant
-from penstock.stores.qdrant.points import direction, refuse_infinite, to_hit, to_record
-from penstock.stores.qdrant.terms import TOMBSTONE
-from penstock.stores.qdrant.walking import Walks
+from penstock.stores.points import writing
+from penstock.stores.points.encoding import direction, refuse_infinite, to_hit, to_record
+from penstock.stores.points.engine import VERSION, Engine, Group, Layout, Missing, Number, Term, Wanted
+from penstock.stores.points.filtering import to_wanted
+from penstock.stores.points.terms import TOMBSTONE
+from penstock.stores.points.walking import Walks
 from penstock.stores.rows import Hit, StoredVector
 from penstock.stores.vector_contract import Shape, VectorCapabilities
 from penstock.wire.logs import logger
@@ -40,7 +40,7 @@ TIES = 1_024
 
 _TRIES = 5
 
-_LOGGER = "penstock.stores.qdrant"
+_LOGGER = "penstock.stores.points"
 
 _DELETED = Term((TOMBSTONE,))
 
@@ -63,8 +63,8 @@ class _Question(NamedTuple):
     metric: Metric
 
 
-class QdrantStore:
-    """Embeddings in collections of Qdrant. See `VectorStore`.
+class PointStore:
+    """Embeddings in the collections of an engine. See `VectorStore`.
 
     A batch of several collections is checked as a whole before anything is written; then each collection's part goes in
     one request, or several above 16 MB. After a crash or `StoreUnavailable` some may be written, and writing the batch
@@ -209,8 +209,8 @@ class QdrantStore:
         where: Mapping[str, Any] | None = None,
         metric: Metric | None = None,
     ) -> Sequence[Hit]:
-        """See `VectorReading.search`. Of more than `TIES` answers of one score some are chosen by Qdrant."""
-        condition = to_qdrant(parse(where))
+        """See `VectorReading.search`. Of more than `TIES` answers of one score some are chosen by the engine."""
+        condition = to_wanted(parse(where))
         chosen = chosen_metric(metric, self._metric, self.capabilities.metrics)
         question = _Question(collection, vector, top_k, condition, chosen)
         layout = self._layouts.get(collection) or await self._look_up(collection)
@@ -255,7 +255,7 @@ class QdrantStore:
         ]
 
     async def walk_vectors(self, collection: str, after: str | None, limit: int) -> Sequence[VectorRecord]:
-        """See `VectorReading.walk_vectors`. Qdrant has no order by key, so a walk begins with a look at every key."""
+        """See `VectorReading.walk_vectors`. Engines have no order by key, so a walk begins with a look at every key."""
         records: list[VectorRecord] = []
         with contextlib.suppress(Missing):
             while len(records) < limit:
@@ -274,7 +274,7 @@ class QdrantStore:
         return await self._engine.count(name) - await self._engine.count(name, _DELETED)
 
     async def collections(self) -> Sequence[str]:
-        """See `VectorReading.collections`. Those of others in the same Qdrant are left out."""
+        """See `VectorReading.collections`. Those of others in the same place are left out."""
         return sorted(await self._engine.names())
 
     async def shape(self, collection: str) -> Shape | None:

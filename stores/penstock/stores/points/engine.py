@@ -1,4 +1,4 @@
-"""What the store asks of Qdrant, whether a server or the engine in this process answers."""
+"""What the store asks of an engine: a server, or one in this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = ("key", "text", "metadata")
 """What a hit needs of the payload."""
 
 EXACT_BELOW = 20_000
-"""Vectors up to which Qdrant looks at every one: of the collection, or of those that a filter of terms lets through.
+"""Vectors up to which an engine looks at every one: of the collection, or of those that a filter of terms lets through.
 Its own thresholds count kilobytes."""
 
 BREADTH = 128
@@ -73,11 +73,11 @@ class Near(NamedTuple):
 
     payload: Mapping[str, Any]
     score: float
-    """As Qdrant has it: by Euclid, lower is nearer."""
+    """As engines have it: by Euclid, lower is nearer."""
 
 
 class Standing(NamedTuple):
-    """What Qdrant tells of a collection."""
+    """What an engine tells of a collection."""
 
     points: int
     segments: int | None
@@ -115,13 +115,13 @@ Wanted: TypeAlias = Term | Number | Group
 
 
 class Engine(Protocol):
-    """Qdrant.
+    """An engine.
 
     Raises the store's errors only. A call about a collection that is not there raises `Missing`.
     """
 
     builds_index: bool
-    """`optimise` is what builds the index; else Qdrant does so by itself."""
+    """`optimise` is what builds the index; else the engine does so by itself."""
 
     shared: bool
     """Several processes may have it open."""
@@ -184,7 +184,7 @@ class Engine(Protocol):
         """How the collection lies there."""
 
     async def optimise(self, name: str) -> bool:
-        """Build what index is due and join segments; False when nothing was due, or Qdrant does so by itself."""
+        """Build what index is due and join segments; False when nothing was due, or the engine does so by itself."""
 
 
 def layout_of(name: str, vectors: Mapping[str, tuple[int, str]]) -> Layout:
@@ -195,7 +195,9 @@ def layout_of(name: str, vectors: Mapping[str, tuple[int, str]]) -> Layout:
     """
     dimension, distance = vectors.get(EXACT, (0, ""))
     if distance not in ("Dot", "Euclid"):
-        raise StoreRejected(f"collection {name} was not made by Penstock; give it another name, or Qdrant another home")
+        raise StoreRejected(
+            f"collection {name} was not made by Penstock; give it another name, or the store another home"
+        )
     if UNIT in vectors:
         return Layout(dimension, "cosine")
     return Layout(dimension, "dot" if distance == "Dot" else "l2")

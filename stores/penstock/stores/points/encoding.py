@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from penstock.stores.embeddings import embeddings_of
 from penstock.stores.errors import StoreRejected
-from penstock.stores.qdrant.engine import EXACT, TERMS, UNIT, VERSION, Layout, Near, Point
-from penstock.stores.qdrant.filtering import NUMBERS, RESIDUES
-from penstock.stores.qdrant.terms import TOMBSTONE, describe
+from penstock.stores.points.engine import EXACT, TERMS, UNIT, VERSION, Layout, Near, Point
+from penstock.stores.points.filtering import NUMBERS, RESIDUES
+from penstock.stores.points.terms import TOMBSTONE, describe
 from penstock.stores.rows import Hit
 from penstock.wire.records import Embedding, EmbeddingDeletion, VectorRecord
 from penstock.wire.text import load_object

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 
 from penstock.stores.errors import StoreUnavailable
-from penstock.stores.qdrant.engine import Engine, Layout
-from penstock.stores.qdrant.points import to_points
+from penstock.stores.points.encoding import to_points
+from penstock.stores.points.engine import Engine, Layout
 from penstock.wire.records import VectorRecord
 
 REQUEST_BYTES = 16 * 1024 * 1024
@@ -17,7 +17,7 @@ ROUNDS = 8
 """How often a batch is written against others who write the same keys at the same time."""
 
 _COMPARABLE = 2**53
-"""Qdrant compares in float64, which holds every microsecond up to the year 2255."""
+"""Engines compare in float64, which holds every microsecond up to the year 2255."""
 
 
 async def write(engine: Engine, name: str, layout: Layout, records: Sequence[VectorRecord]) -> int:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from penstock.stores.qdrant.engine import EXACT, TERMS, Layout, Point
-from penstock.stores.qdrant.filtering import NUMBERS, RESIDUES
+from penstock.stores.points.engine import EXACT, TERMS, Layout, Point
+from penstock.stores.points.filtering import NUMBERS, RESIDUES
 
 OPS = {">": ">", ">=": ">=", "<": "<", "<=": "<=", "=": "=="}
 
