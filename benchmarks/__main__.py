@@ -22,6 +22,8 @@ PROGRAMS = (
     "drain_sqlite",
     "drain_postgres",
     "drain_lancedb",
+    "recall",
+    "single_writes",
     "peers",
     "latency",
     "agent",

@@ -1,6 +1,6 @@
 """LanceDB: a collection that was written one record at a time, beside one of the same records that was written at once.
 
-python -m benchmarks.single_writes [--records 100000] [--dimension 384] [--queries 200]
+python -m benchmarks.single_writes [--records 10000] [--dimension 384] [--queries 200]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from penstock.wire.records import Embedding
 def main() -> None:
     """Print the table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--records", type=int, default=100_000)
+    arguments.add_argument("--records", type=int, default=10_000)
     arguments.add_argument("--dimension", type=int, default=384)
     arguments.add_argument("--queries", type=int, default=200)
     given = arguments.parse_args()
