@@ -12,6 +12,7 @@ from penstock.stores.contract import Fence
 from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
 from penstock.stores.registry import sql_store
 from penstock.wire.queue import Queue
+from penstock.wire.records import Record
 from penstock.worker import sandbox
 from penstock.worker.drain import drain
 from penstock.worker.sandbox import Sandbox
@@ -45,6 +46,26 @@ async def test_only_the_record_that_kills_is_buried(queue: Queue, monkeypatch: p
     (letter,) = await queue.client.xrange(queue.keys.dead(MESSAGES))
     assert b"died (signal 9)" in letter[1][b"e"]
     assert (await total(queue)).balanced
+
+
+class _FragileStore(ListStore):
+    """What it prepares ahead may kill whoever does so."""
+
+    async def prepare(self, records: list[Record]) -> list[Record]:
+        raise AssertionError(records)
+
+
+async def test_nothing_suspect_is_prepared_outside_of_the_child(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    await Sender(queue).push(Sender(queue).message("killer"))
+    for _ in range(3):
+        await queue.acquire(MESSAGES, 5)
+        await _lease_expires(queue)
+    monkeypatch.setattr(sandbox, "CHILD", (sys.executable, "-c", KILLED_BY_ONE_RECORD))
+
+    moved = await drain(site_of(queue, _FragileStore(), sql_url="sqlite:///unused.db", lease_ms=5_000), MESSAGES)
+
+    assert moved is not None
+    assert (moved.stored, moved.dead) == (0, 1)
 
 
 async def test_the_child_writes_to_the_real_store_and_repeats_harmlessly(tmp_path: Path, queue: Queue) -> None:

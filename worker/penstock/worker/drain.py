@@ -247,7 +247,7 @@ class _SliceRun:
 
     async def _next(self) -> Batch:
         batch = decode(await self._log.next_prefix())
-        if self._preparing is not None and batch.items:
+        if self._preparing is not None and batch.items and not self._is_suspect:  # that is the child's to look at
             batch.items = await self._preparing.prepare(batch.items)
         return batch
 
