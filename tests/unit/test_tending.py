@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from penstock.stores.errors import StoreUnavailable
+from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
 from penstock.stores.memory.vectors import MemoryVectors, open_vector
 from penstock.testing.conformance.vector_records import deletion, embedding
 from penstock.worker.tending import tend_all
@@ -43,19 +43,24 @@ async def test_a_run_stops_after_the_collection_that_was_its_last_and_the_next_o
 class _OneIll(MemoryVectors):
     """Cannot look at `x`."""
 
+    def __init__(self, why: StoreError) -> None:
+        super().__init__()
+        self._why = why
+
     async def is_due(self, collection: str) -> bool:
         if collection == "x":
-            raise StoreUnavailable("x is locked")
+            raise self._why
         return await super().is_due(collection)
 
 
-async def test_a_collection_that_cannot_be_tended_holds_up_no_other() -> None:
-    store = _OneIll()
+@pytest.mark.parametrize("why", [StoreUnavailable("x is locked"), StoreRejected("x was not made by Penstock")])
+async def test_a_collection_that_cannot_be_tended_holds_up_no_other(why: StoreError) -> None:
+    store = _OneIll(why)
     await store.write([embedding(key, collection=name) for name in "xy" for key in "ab"])
     await store.write([deletion("a", collection=name) for name in "xy"])
 
     done: Counter[str] = Counter()
-    with pytest.raises(StoreUnavailable, match="x is locked"):
+    with pytest.raises(type(why), match=r"^x "):
         await tend_all(store, 3, go_on, done)
 
     assert done == {"tombstones": 1}

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from penstock.stores.errors import StoreUnavailable
+from penstock.stores.errors import StoreError
 from penstock.stores.vector_contract import VectorStore
 
 
@@ -16,16 +16,16 @@ async def tend_all(
     """Tend every collection of *store* that is due, or as many as *pause* allows; *done* counts what was done.
 
     Raises:
-        StoreUnavailable: Why one of the collections could not be tended. The others were.
+        StoreError: Why one of the collections could not be tended; it may be none of ours. The others were.
     """
-    failure: StoreUnavailable | None = None
+    failure: StoreError | None = None
     for collection in await store.collections():
         began = time.monotonic()
         try:
             if not await store.is_due(collection):
                 continue
             done.update(await store.tend(collection, tombstones_before_us))
-        except StoreUnavailable as exc:
+        except StoreError as exc:
             failure = failure or exc
         if not await pause(time.monotonic() - began):
             break
