@@ -13,7 +13,14 @@ import pytest
 
 from penstock.cli.migrating import _migrated
 from penstock.stores.contract import Fence
-from penstock.stores.errors import BadStoreURL, SchemaTooOld, StaleOwner, StoreRejected, StoreUnavailable
+from penstock.stores.errors import (
+    BadStoreURL,
+    DimensionMismatch,
+    SchemaTooOld,
+    StaleOwner,
+    StoreRejected,
+    StoreUnavailable,
+)
 from penstock.stores.filters import Condition, parse
 from penstock.stores.pgvector import PgVectorStore, open_vector
 from penstock.stores.pgvector.extension import found_extension, make_extension
@@ -240,6 +247,22 @@ async def test_a_collection_that_another_store_drops_is_gone_here_too(
     assert await pgvector.count_vectors("docs") == 0
     await other.write([embedding("b", 1, 2, 3)])
     assert [hit.id for hit in await pgvector.search("docs", floats(1, 2, 3), 3)] == ["b"]
+    await other.close()
+
+
+async def test_a_collection_that_another_store_makes_anew_has_its_new_length_at_once(
+    pgvector: PgVectorStore, vector_schema: Schema
+) -> None:
+    other = open_vector(vector_schema.url)
+    await pgvector.write([embedding("a")])
+    assert len(await pgvector.search("docs", floats(1, 0), 3)) == 1
+
+    await other.drop("docs")
+    await other.write([embedding("b", 1, 2, 3)])
+
+    assert [hit.id for hit in await pgvector.search("docs", floats(1, 2, 3), 3)] == ["b"]
+    with pytest.raises(DimensionMismatch, match="of 3 numbers, this one has 2"):
+        await pgvector.search("docs", floats(1, 0), 3)
     await other.close()
 
 

@@ -15,7 +15,7 @@ from penstock.stores.embeddings import (
     stored_vector,
     try_out,
 )
-from penstock.stores.errors import StoreRejected
+from penstock.stores.errors import DimensionMismatch, StoreRejected
 from penstock.stores.filters import parse as parse_filter
 from penstock.stores.metrics import METRICS, Metric, chosen_metric, floats_of
 from penstock.stores.pgvector import batch, schema
@@ -129,7 +129,12 @@ class PgVectorStore(PgVectorUpkeep):
         if top_k < 1:
             return []
         with translated(self._where):
-            return await self._catalog.read(collection, ask, list[Hit])
+            try:
+                return await self._catalog.read(collection, ask, list[Hit])
+            except DimensionMismatch:
+                # Somebody else may have dropped it, and made it anew with another dimension.
+                await self._catalog.find(collection, fresh=True)
+                return await self._catalog.read(collection, ask, list[Hit])
 
     async def _nearest(self, name: str, found: Collection, search: Search) -> list[Hit]:
         if search.metric == "cosine" and not any(floats_of(search.vector)):
