@@ -29,6 +29,9 @@ TOKEN_MS = 60_000
 MOST_ANSWERS = 1_000
 """About one subject: lists are asked for in many ways."""
 
+MOST_BYTES = 8 * 1024 * 1024
+"""Of the answers about one subject that were kept since it was forgotten last."""
+
 _FORGOTTEN_AT_ONCE = 500
 _CLEARED_AT_ONCE = 500
 
@@ -80,7 +83,7 @@ class AnswerCache:
 
     async def keep(self, subject: Subject, question: str, token: bytes, answer: bytes, ttl_ms: int) -> bool:
         """Keep *answer*, unless *subject* was forgotten since `look` gave *token*."""
-        args = (question, token, answer, ttl_ms, MOST_ANSWERS)
+        args = (question, token, answer, ttl_ms, MOST_ANSWERS, MOST_BYTES)
         return bool(await self._scripts.run("cache_put", [self._keys.cached(*subject)], args))
 
     async def announce(self, hits: int, misses: int) -> None:

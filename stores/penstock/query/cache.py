@@ -36,6 +36,9 @@ _LOOK_AGAIN_S = (0.005, 0.05)
 MAX_ANSWER_BYTES = 256 * 1024
 """A larger one is not kept: the queue server's memory is for the queue."""
 
+_TOO_LARGE = b"\xc1"
+"""In place of such an answer, and no MessagePack: who asks again asks the store at once, and waits for nobody."""
+
 _T = TypeVar("_T")
 
 
@@ -91,7 +94,8 @@ class Cache:
         if known.answer:
             try:
                 found: _T = unpacked(known.answer, make)
-            except BadAnswer:  # another release kept it
+            except BadAnswer:  # another release kept it, or it is too large
+                self._misses += 1
                 return await ask()
             self._hits += 1
             return found
@@ -102,8 +106,9 @@ class Cache:
             await self._guarded(lambda: self._forget(subject))  # who waits for this answer asks at once
             raise
         body = packed(answer)
-        if len(body) <= MAX_ANSWER_BYTES:
-            await self._guarded(lambda: self._answers.keep(subject, question, known.token, body, ttl_ms))
+        if len(body) > MAX_ANSWER_BYTES:
+            body = _TOO_LARGE
+        await self._guarded(lambda: self._answers.keep(subject, question, known.token, body, ttl_ms))
         return answer
 
     async def _forget(self, subject: Subject) -> bool:
