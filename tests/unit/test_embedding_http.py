@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,6 +156,31 @@ async def test_a_server_that_names_a_time_is_left_alone_until_then(models: Model
 
         assert (await embedder.embed(["a"])).tolist() == [[1, 1]]
     assert len(models.asked) == 2
+
+
+async def test_a_time_that_a_server_named_outlasts_an_answer_without_one(models: ModelServer) -> None:
+    clock = Clock()
+    asked, told = Event(), Event()
+
+    def busy(question: Asked) -> Answer:
+        if question.body["input"] == ["named"]:
+            return Answer(429, {}, {"retry-after": "20"})
+        asked.set()
+        told.wait(10)
+        return Answer(503, {})
+
+    models.answer = busy
+    async with embedder_of(models, clock=clock) as embedder:
+        unnamed = asyncio.create_task(embedder.embed(["unnamed"]))
+        assert await asyncio.to_thread(asked.wait, 10)
+        with pytest.raises(EmbedderUnavailable, match="status 429"):
+            await embedder.embed(["named"])
+        told.set()
+        with pytest.raises(EmbedderUnavailable, match="status 503"):
+            await unnamed
+
+        with pytest.raises(EmbedderUnavailable, match="left alone for 20 s more"):
+            await embedder.embed(["a"])
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ class HttpEmbedder:
             wait_s = float(answer.headers.get("retry-after", "0"))
         except ValueError:  # a date, which a gate's own probes do for
             wait_s = 0.0
-        self._closed_until = self._clock() + min(wait_s, _LONGEST_WAIT_S)
+        # Calls run beside each other, and not every answer names a time.
+        self._closed_until = max(self._closed_until, self._clock() + min(wait_s, _LONGEST_WAIT_S))
         return EmbedderUnavailable(said)
 
     def _vectors(self, answer: httpx.Response, count: int) -> NDArray[np.float32]:

@@ -14,6 +14,10 @@ from penstock.wire.settings import InvalidSetting
 
 OPENAI_URL = "https://api.openai.com/v1"
 
+_HTTP_FORM = (
+    "an embedder by HTTP is https://host/v1?model=name; a key goes into PENSTOCK_EMBEDDER_KEY, not into the URL"
+)
+
 _EXTRAS = {"httpx": "embeddings", "numpy": "embeddings", "sentence_transformers": "sentence-transformers"}
 
 
@@ -50,13 +54,16 @@ def _openai(setting: str, key: str) -> Embedder:
 
 
 def _server(setting: str, key: str) -> Embedder:
-    parts = urlsplit(setting)
+    try:
+        parts = urlsplit(setting)
+    except ValueError as exc:
+        raise InvalidSetting(f"{_HTTP_FORM} ({exc})") from exc
+    if not parts.netloc or parts.username or parts.password:
+        raise InvalidSetting(_HTTP_FORM)
     options = _options(setting, parts.query, {"model", "batch", "dimension", "timeout"})
     model = options.pop("model", "")
-    if not model or not parts.netloc or parts.username or parts.password:
-        raise InvalidSetting(
-            "an embedder by HTTP is https://host/v1?model=name; a key goes into PENSTOCK_EMBEDDER_KEY, not into the URL"
-        )
+    if not model:
+        raise InvalidSetting(_HTTP_FORM)
     return _by_http(urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), model, key, options)
 
 
@@ -134,7 +141,8 @@ def _parts(setting: str, known: set[str]) -> tuple[str, dict[str, str]]:
 def _options(setting: str, query: str, known: set[str]) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := options.keys() - known:
-        raise InvalidSetting(f"embedder {setting}: no option {min(unknown)}; known are {', '.join(sorted(known))}")
+        where = setting.partition("?")[0]  # a value may be a key that does not belong there
+        raise InvalidSetting(f"embedder {where}: no option {min(unknown)}; known are {', '.join(sorted(known))}")
     return options
 
 
