@@ -42,6 +42,28 @@ async def main(url, name):
 asyncio.run(main(*sys.argv[1:]))
 """
 
+NEARLY_FULL = """
+import asyncio, resource, sys
+from pathlib import Path
+from penstock.direct import open_key_values
+from penstock.stores.errors import StoreUnavailable
+
+async def main(url, journal):
+    async with open_key_values(url) as values:
+        await values.set("whole", 1)
+        room = Path(journal).stat().st_size + 100
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+        try:
+            await values.set("cut off", "x" * 1_000)
+            print("acknowledged")
+        except StoreUnavailable:
+            print("refused")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        await values.set("after", 2)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
 
 class Killed(Exception):
     """What stands for SIGKILL where a step is to be met exactly."""
@@ -231,6 +253,41 @@ async def test_a_file_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     await store.close()
     with dbm.open(str(tmp_path / "values")) as file:
         assert file["theirs"] == b"1"
+
+
+async def test_what_only_shares_its_name_with_others_leaves_them_alone(tmp_path: Path, small_files: None) -> None:
+    others = [tmp_path / f"values{suffix}" for suffix in (".db", ".bak")]
+    for other in others:
+        other.write_text("theirs")
+
+    async with open_key_values(f"dbm:///{tmp_path}/values") as values:
+        for number in range(30):
+            await values.set(f"k{number}", "v" * 100)
+
+    assert [other.read_text() for other in others] == ["theirs"] * 2
+
+
+@pytest.mark.parametrize("suffix", [".dat", ".dir"])
+async def test_half_a_file_is_neither_taken_for_an_empty_one_nor_overwritten(tmp_path: Path, suffix: str) -> None:
+    half = tmp_path / f"values{suffix}"
+    half.write_text("theirs")
+    store = open_dbm(f"dbm:///{tmp_path}/values")
+
+    with pytest.raises(StoreUnavailable, match="choose another name"):
+        await store.setup()
+
+    await store.close()
+    assert half.read_text() == "theirs"
+
+
+async def test_a_disk_that_takes_a_part_of_a_write_acknowledges_nothing_of_it(url: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", NEARLY_FULL, url, str(tmp_path / "values.journal")]
+
+    told = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, text=True, check=True)
+
+    assert told.stdout.split() == ["refused"]
+    async with open_key_values(url) as values:
+        assert await values.get_prefix("") == {"after": 2, "whole": 1}
 
 
 async def test_reading_where_nothing_was_stored_makes_no_file(tmp_path: Path) -> None:

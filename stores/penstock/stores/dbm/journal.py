@@ -53,7 +53,7 @@ class Journal:
         try:
             self._file.seek(self.size)
             self._file.truncate()  # of one that is cut off
-            self._file.write(entry)
+            _write_all(self._file, entry)
             os.fsync(self._file.fileno())
         except OSError:
             self._file.truncate(self.size)
@@ -113,3 +113,10 @@ class Journal:
                 f"{self._path} is damaged at byte {self.size + at:,}; what stands behind it may still be good: "
                 f"keep a copy, restore it from a backup, or cut it off there"
             )
+
+
+def _write_all(file: Any, entry: bytes) -> None:
+    """A disk that is nearly full takes a part without an error; only the next write is told."""
+    left = memoryview(entry)
+    while left:
+        left = left[file.write(left) :]

@@ -22,6 +22,9 @@ from penstock.stores.errors import StoreUnavailable
 _KINDS = ("dbm.gnu", "dbm.dumb")
 """What a new file may be, the first that this Python has. Others limit the size of a value."""
 
+_SUFFIXES = ("", ".dat", ".dir", ".pag", ".db")
+"""Of the files that some kind of dbm consists of."""
+
 _OURS = b"penstock"
 """A key of every file of ours; no path begins so."""
 
@@ -35,6 +38,8 @@ class Table:
         self._plan = settings.beside("swap")
         self._db: Any = None
         self._keys: list[bytes] = []
+        self._files: list[Path] = []
+        """What it consists of. A name of the same stem may be somebody else's: a SQLite file ends in `.db`, too."""
 
     def open(self) -> None:
         """Open the file as it is now. Where there is none, it is empty.
@@ -45,6 +50,7 @@ class Table:
         self.close()
         kind = dbm.whichdb(str(self._path))
         if kind is None:
+            self._refuse_half()
             return
         try:
             self._db = dbm.open(str(self._path), "r")  # noqa: SIM115 - stays open
@@ -54,10 +60,11 @@ class Table:
         if _OURS not in self._keys:
             raise StoreUnavailable(f"{self._path} is a dbm file, but none of Penstock's; choose another name")
         self._keys.remove(_OURS)
+        self._files = _files_of(self._path, kind)
 
     def close(self) -> None:
         """Let go of it."""
-        db, self._db, self._keys = self._db, None, []
+        db, self._db, self._keys, self._files = self._db, None, [], []
         if db is not None:
             db.close()
 
@@ -80,7 +87,7 @@ class Table:
 
     def size(self) -> int:
         """Bytes on the disk."""
-        return sum(each.stat().st_size for each in _files_of(self._path))
+        return sum(each.stat().st_size for each in self._files)
 
     def is_moving(self) -> bool:
         """Whether somebody was interrupted while a new file took the place of the old one."""
@@ -88,7 +95,7 @@ class Table:
 
     def draft(self, rows: Iterable[tuple[bytes, bytes]], generation: int) -> None:
         """Make a new file of *rows* beside the old one, and note that it shall take its place."""
-        for left_over in _files_of(self._next):
+        for left_over in _existing(self._next, _SUFFIXES):
             left_over.unlink()
         kind = _first_kind()
         new = kind.open(str(self._next), "n")
@@ -99,9 +106,9 @@ class Table:
         finally:
             new.close()
         Path(f"{self._next}.bak").unlink(missing_ok=True)  # of its index, while it was made
-        made = _files_of(self._next)
+        made = _existing(self._next, _SUFFIXES)
         moves = {str(each): str(self._path) + str(each).removeprefix(str(self._next)) for each in made}
-        gone = [str(each) for each in _files_of(self._path) if str(each) not in moves.values()]
+        gone = [str(each) for each in self._files if str(each) not in moves.values()]
         for each in made:
             sync(each)
         sync(self._path.parent)
@@ -124,6 +131,13 @@ class Table:
         self._plan.unlink()
         sync(self._path.parent)
 
+    def _refuse_half(self) -> None:
+        """What a new file's parts would overwrite is not ours, or all that is left of one of ours."""
+        for found in _existing(self._path, (".dat", ".dir")):
+            raise StoreUnavailable(
+                f"{found} alone is no dbm file: if it is Penstock's, restore the rest; if not, choose another name"
+            )
+
 
 def _first_kind() -> Any:
     for name in _KINDS[:-1]:
@@ -132,8 +146,14 @@ def _first_kind() -> Any:
     return importlib.import_module(_KINDS[-1])
 
 
-def _files_of(path: Path) -> list[Path]:
-    """The files that a dbm of that name may consist of."""
-    return [
-        found for suffix in ("", ".dat", ".dir", ".bak", ".pag", ".db") if (found := Path(f"{path}{suffix}")).is_file()
-    ]
+def _files_of(path: Path, kind: str) -> list[Path]:
+    """The files that a dbm of that name and *kind* consists of."""
+    if kind == "dbm.dumb":
+        return _existing(path, (".dat", ".dir"))
+    if kind == "dbm.ndbm":
+        return _existing(path, (".pag", ".dir")) or _existing(path, (".db",))
+    return _existing(path, ("",))
+
+
+def _existing(path: Path, suffixes: Iterable[str]) -> list[Path]:
+    return [found for suffix in suffixes if (found := Path(f"{path}{suffix}")).is_file()]
