@@ -16,7 +16,7 @@ from penstock.direct import StoreNotOpen, open_key_values
 from penstock.direct.key_values import KeyValues
 from penstock.embedded import EmbeddedQueue, free_port
 from penstock.producer import Producer
-from penstock.producer.errors import BufferFull
+from penstock.producer.errors import BufferFull, ProducerClosed
 from penstock.query import Reader
 from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable
 from penstock.stores.redis import open_key_values as open_redis
@@ -369,6 +369,31 @@ async def test_no_more_keys_than_allowed_wait_to_be_stored(
         await values.set("c", 1)
 
         assert await values.get_prefix("") == {"a": 2, "b": 1, "c": 1}
+
+
+async def test_values_that_are_opened_again_hear_of_what_is_stored(
+    store: SqliteStore, producer: Producer, queue: Queue
+) -> None:
+    values = open_key_values(store, producer=producer)
+    async with values:
+        await values.set("a", 1)
+    async with values:
+        await values.set("b", 2)
+        await stored(producer, queue, store, values)
+
+        assert await values.get_prefix("") == {"a": 1, "b": 2}
+
+
+async def test_who_waits_for_room_is_told_that_the_producer_has_closed(store: SqliteStore, producer: Producer) -> None:
+    async with open_key_values(store, producer=producer, unstored=1) as values:
+        await values.set("a", 1)
+        deleting = asyncio.create_task(values.delete_prefix("a"))
+        await producer.flush()
+        await producer.close()
+
+        async with asyncio.timeout(SOON):
+            with pytest.raises(ProducerClosed):
+                await deleting
 
 
 async def test_while_the_store_is_away_values_are_set_and_read_back(producer: Producer) -> None:

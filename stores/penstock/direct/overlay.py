@@ -35,6 +35,8 @@ class Overlay:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
+        self._is_over = False
+        """The producer has closed."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -48,8 +50,8 @@ class Overlay:
             )
 
     async def room(self) -> None:
-        """Wait until there is room for one more key."""
-        while len(self._entries) >= self._most:
+        """Wait until there is room for one more key, or never will be, since the producer has closed."""
+        while len(self._entries) >= self._most and not self._is_over:
             self._room.clear()
             await self._room.wait()
 
@@ -76,6 +78,8 @@ class Overlay:
         """Follow nothing any more. What waits is stored all the same."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+        self._fresh.clear()
         for task in list(self._tasks.values()):
             await end_task(task)
         self._tasks.clear()
@@ -97,7 +101,10 @@ class Overlay:
         except (DeadLettered, RecordDropped) as exc:
             logger("penstock.direct").warning("value not stored", key=key, reason=str(exc))
         except PenstockError:
-            return  # the producer is closed: it is on its way, and nobody tells when it has arrived
+            # The producer is closed: it is on its way, and nobody tells when it has arrived.
+            self._is_over = True
+            self._room.set()
+            return
         if self._entries.get(key) is entry:
             del self._entries[key]
             self._room.set()
