@@ -68,9 +68,20 @@ class Sandbox:
             child.kill()
             await child.wait()
             raise
-        if child.returncode != 0 or not answer:
+        told = _whole(answer)
+        if told is None:
             raise _blame(child.returncode)
-        return _interpret(msgpack.unpackb(answer), fence)
+        # However the child ended after it: what a library breaks on its way out undoes no write.
+        return _interpret(told, fence)
+
+
+def _whole(answer: bytes) -> list[Any] | None:
+    """What the child has told; None where it ended before that, or in the middle."""
+    try:
+        told: list[Any] = msgpack.unpackb(answer)
+    except ValueError:
+        return None
+    return told
 
 
 def _blame(code: int | None) -> StoreError:
@@ -96,7 +107,7 @@ async def _answer(request: bytes) -> list[Any]:
     sort, url, fence, body, migrate, key_value_url = msgpack.unpackb(request)
     store: Store = vector_store(url) if sort == "vector" else state_store(url, key_value_url)
     try:
-        await store.setup(migrate=migrate)
+        await _set_up(store, migrate=migrate)
         written = await store.write(decode_frame(body), Fence(*fence) if fence else None)
     except StaleOwner as exc:
         return ["stale", exc.seen]
@@ -107,6 +118,14 @@ async def _answer(request: bytes) -> list[Any]:
     finally:
         await store.close()
     return ["stored", written]
+
+
+async def _set_up(store: Store, *, migrate: bool) -> None:
+    """A store that refuses to be opened has not refused a record."""
+    try:
+        await store.setup(migrate=migrate)
+    except StoreRejected as exc:
+        raise StoreUnavailable(str(exc)) from exc
 
 
 def _main() -> None:
