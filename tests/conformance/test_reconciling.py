@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from penstock.embedding.hashing import HashingEmbedder
 from penstock.embedding.store import EmbeddingStore
 from penstock.moving.reconciling import Finding, findings, repair
-from penstock.producer import Producer
+from penstock.producer import BufferFull, Producer
 from penstock.query import Reader
 from penstock.stores.contract import SqlStore
 from penstock.stores.memory import open_sql as open_memory
@@ -22,10 +23,11 @@ from penstock.stores.sqlite import open_sql
 from penstock.stores.vector_contract import VectorStore
 from penstock.wire import companions
 from penstock.wire.building import message
-from penstock.wire.errors import InvalidRecord
+from penstock.wire.errors import InvalidRecord, RecordTooLarge
+from penstock.wire.frames import encode
 from penstock.wire.ids import RisingClock, wall_clock_us
 from penstock.wire.queue import Queue
-from penstock.wire.records import Embedding, EmbeddingDeletion, VectorRecord
+from penstock.wire.records import MAX_RECORD_BYTES, Embedding, EmbeddingDeletion, VectorRecord
 from penstock.wire.text import load_object
 from penstock.worker.drain import drain
 from tests.system.drain_support import site_of
@@ -178,6 +180,96 @@ async def test_a_vector_of_an_older_text_is_made_again(both: Both) -> None:
     (vector,) = await both.walked("notes")
     assert isinstance(vector, Embedding)
     assert vector.text == "water"
+
+
+@pytest.mark.parametrize(("lost", "lack"), [("embeddings", "vector"), ("state", "row")])
+async def test_a_document_that_was_sent_again_after_its_deletion_is_made_whole(
+    both: Both, lost: str, lack: str
+) -> None:
+    both.producer.document(collection="notes", id="d", text="fire", embed=True)
+    await both.drain()
+    both.producer.delete_document(collection="notes", id="d")
+    await both.drain()
+    both.producer.document(collection="notes", id="d", text="water", embed=True)
+    await both.drain(without=lost)
+
+    assert kinds(await both.found("notes")) == [(lack, "document")]
+    assert await both.repaired("notes") == []
+    (vector,) = await both.walked("notes")
+    assert isinstance(vector, Embedding)
+    assert vector.text == "water"
+
+
+async def test_a_message_newer_than_the_deletion_of_its_vector_gets_one_again(both: Both) -> None:
+    sent = both.producer.message(session_id="s", role="user", content="water", embed=True)
+    await both.drain(without="messages")
+    both.producer.delete_embedding(collection="messages", id=sent.id)
+    await both.drain()
+    both.producer.message(session_id="s", role="user", content="water", id=sent.id, embed=True)
+    await both.drain(without="embeddings")
+
+    assert kinds(await both.found()) == [("vector", "message")]
+
+
+async def test_metadata_with_the_name_of_a_field_does_not_stop_a_repair(both: Both) -> None:
+    sent = both.producer.message(
+        session_id="s", role="user", content="water", metadata={"user_id": 42, "platform": {"os": "x"}}, embed=True,
+        created_at=datetime(1972, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    both.producer.embedding(
+        collection="messages", id="copy", text="water", metadata={"embedded_from": "message", "session_id": "s"}
+    )
+    await both.drain(without="messages")
+
+    assert await both.repaired() == []
+    async with Reader.open(sql=both.sql) as reader:
+        row = await reader.message(sent.id)
+    assert row is not None
+    assert row.metadata == {"user_id": 42, "platform": {"os": "x"}, "embedded_in": "messages"}
+    assert row.user_id is None
+
+
+async def test_a_call_that_raises_for_its_vector_has_taken_nothing(both: Both) -> None:
+    room = MAX_RECORD_BYTES - len(encode(message(RisingClock(), session_id="s", role="user", content="")))
+    with pytest.raises(RecordTooLarge):
+        both.producer.message(session_id="s", role="user", content="x" * (room - 60), embed=True)
+    with pytest.raises(InvalidRecord, match="a mapping is needed"):
+        both.producer.document(collection="notes", id="d", text="x", metadata=[1])  # type: ignore[arg-type]
+    await both.producer.flush()
+
+    assert [each for each in both.queue.all_partitions() if await both.queue.read(each, 1)] == []
+
+
+async def test_what_a_strategy_leaves_out_has_no_vector_either(both: Both) -> None:
+    environment = {
+        "PENSTOCK_REDIS_URL": both.queue.scripts.url,
+        "PENSTOCK_NAMESPACE": both.queue.keys.namespace,
+        "PENSTOCK_STRATEGY": "minimal",
+        "PENSTOCK_STRATEGY_AT": "producer",
+    }
+    async with Producer.from_env(environment) as producer:
+        producer.message(session_id="s", role="tool", content="water", embed=True)
+        producer.message(session_id="s", role="user", content="fire", embed=True)
+    await both.drain()
+
+    assert [each.text for each in await both.walked() if isinstance(each, Embedding)] == ["fire"]
+
+
+async def test_a_row_that_was_taken_is_told_as_taken_though_its_vector_has_no_room(both: Both) -> None:
+    environment = {
+        "PENSTOCK_REDIS_URL": both.queue.scripts.url,
+        "PENSTOCK_NAMESPACE": both.queue.keys.namespace,
+        "PENSTOCK_BUFFER_RECORDS": "1",
+        "PENSTOCK_OVERFLOW": "raise",
+    }
+    async with Producer.from_env(environment) as producer:
+        producer.message(session_id="s", role="user", content="water", embed=True)
+        with pytest.raises(BufferFull):
+            producer.message(session_id="s", role="user", content="fire", embed=True)
+    await both.drain()
+
+    assert kinds(await both.found()) == [("vector", "message")]
+    assert await both.repaired() == []
 
 
 async def test_a_vector_that_was_deleted_by_itself_stays_deleted(both: Both) -> None:

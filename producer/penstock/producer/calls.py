@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.claim import Claim
-from penstock.producer.errors import RecordDropped
+from penstock.producer.errors import BufferFull, RecordDropped
 from penstock.producer.receipt import Ticket
 from penstock.producer.record_calls import RecordCalls
 from penstock.producer.settings import ProducerSettings
@@ -21,7 +21,7 @@ from penstock.wire.building_state import StateBuilder
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import encode, encode_array, record_of
 from penstock.wire.ids import RisingClock, StampClock, new_id
-from penstock.wire.records import Message, Record
+from penstock.wire.records import Embedding, Message, Record
 from penstock.wire.strategies import Chain
 
 R = TypeVar("R", bound=Ticket)
@@ -55,7 +55,9 @@ class Calls(RecordCalls[R]):
         """A receipt of this producer's kind."""
 
     def _send(self, record: Record, lane: str, key: str) -> R:
-        packed = self._encode(record)
+        return self._hand_over(record, lane, key, self._encode(record))
+
+    def _hand_over(self, record: Record, lane: str, key: str, packed: bytes) -> R:
         ticket = self._ticket(record.id, lane, key or self._producer_id, packed)
         if not packed:
             self._leave_out(ticket)
@@ -70,6 +72,18 @@ class Calls(RecordCalls[R]):
         if not self._buffer.add(ticket):
             _note_dropped(ticket)
         return ticket
+
+    def _send_both(self, row: Record, lane: str, key: str, vector: Embedding) -> R:
+        """Send *row* and what is made of it; returns the row's receipt."""
+        # Both are encoded before either is taken: a call that raises has taken nothing.
+        packed, beside = self._encode(row), self._encode(vector)
+        receipt = self._hand_over(row, lane, key, packed)
+        if packed:  # else a strategy leaves the row out, and its text is not to lie elsewhere
+            try:
+                self._hand_over(vector, "embeddings", vector.collection, beside)
+            except BufferFull:  # who repeated the call would have the row twice; `penstock verify` finds this
+                self._buffer.overflow.drops.count(self._buffer.why_full)
+        return receipt
 
     def _leave_out(self, ticket: R) -> None:
         self._buffer.leave_out()
@@ -122,13 +136,13 @@ class Calls(RecordCalls[R]):
         embed: bool | str,
     ) -> R:
         known = companions.noted(metadata, companions.collection_of(embed))
-        array = building.message_array(self._clock, *said, known, record_id, created_at, fields)
-        vector = companions.vector_of_message(cast("Message", record_of(array)))
+        row = cast(
+            "Message", record_of(building.message_array(self._clock, *said, known, record_id, created_at, fields))
+        )
+        vector = companions.vector_of_message(row)
         if vector is None:
             raise InvalidRecord("content", said[2], "a message with embed= needs a text")
-        receipt = self._send_array(array, "messages", array[3])
-        self._send(vector, "embeddings", vector.collection)
-        return receipt
+        return self._send_both(row, "messages", row.session_id, vector)
 
     def document(
         self,
@@ -150,10 +164,9 @@ class Calls(RecordCalls[R]):
         vector = companions.vector_of_document(record)
         if embed and vector is None:
             raise InvalidRecord("text", text, "a document with embed= needs a text")
-        receipt = self._send_key_value(record)
-        if vector is not None:
-            self._send(vector, "embeddings", vector.collection)
-        return receipt
+        if vector is None:
+            return self._send_key_value(record)
+        return self._send_both(record, "state", key_value_order(record), vector)
 
     def delete_document(self, *, collection: str, id: str) -> R:  # noqa: A002 - the field's name
         """Delete a document, and its vector where it has one."""

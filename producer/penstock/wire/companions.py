@@ -15,7 +15,7 @@ from penstock.wire.building import MESSAGE_FIELDS, collection_name
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.ids import format_id, new_id, parse_id
 from penstock.wire.records import Embedding, KeyValue, Message
-from penstock.wire.text import clean_text, dump_object, load_object
+from penstock.wire.text import MAX_ID_CHARS, clean_text, dump_object, load_object
 
 EMBEDDED_IN = "embedded_in"
 """Of a message's metadata, and a document's value: the collection of its vector."""
@@ -26,7 +26,8 @@ EMBEDDED_FROM = "embedded_from"
 DEFAULT_COLLECTION = "messages"
 
 _TEXT_FIELDS = sorted(MESSAGE_FIELDS - {"updated_at", "deleted_at", "state"})
-_OURS = {EMBEDDED_FROM, "session_id", "role", *_TEXT_FIELDS}
+_ALWAYS_OURS = {EMBEDDED_FROM, "session_id", "role"}
+_OURS = {*_ALWAYS_OURS, *_TEXT_FIELDS}
 
 
 def collection_of(embed: bool | str) -> str:
@@ -36,12 +37,16 @@ def collection_of(embed: bool | str) -> str:
 
 def noted(metadata: Mapping[str, Any] | None, collection: str) -> dict[str, Any]:
     """A message's metadata with the note of where its vector is."""
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise InvalidRecord("metadata", metadata, f"a mapping is needed, not {type(metadata).__name__}")
-    known = dict(metadata or {})
+    known = _mapping(metadata)
     if known.get(EMBEDDED_IN, collection) != collection:
         raise InvalidRecord("metadata", known[EMBEDDED_IN], f"its {EMBEDDED_IN} is written by embed=; leave it out")
     return {**known, EMBEDDED_IN: collection}
+
+
+def _mapping(metadata: Any) -> dict[str, Any]:
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise InvalidRecord("metadata", metadata, f"a mapping is needed, not {type(metadata).__name__}")
+    return dict(metadata or {})
 
 
 def vector_of_message(record: Message) -> Embedding | None:
@@ -63,10 +68,13 @@ def vector_of_message(record: Message) -> Embedding | None:
 
 
 def message_of_vector(record: Embedding) -> Message:
-    """The message that *record* was made of, but for its times of change."""
+    """The message that *record* was made of, but for its times of change.
+
+    Where its metadata had a text under the name of a field that was empty, that is the field's now.
+    """
     metadata = load_object(record.metadata)
-    about = {name: value for name in _TEXT_FIELDS if (value := metadata.get(name)) is not None}
-    kept = {name: value for name, value in metadata.items() if name not in _OURS}
+    about = {name: value for name in _TEXT_FIELDS if _fits(name, value := metadata.get(name))}
+    kept = {name: value for name, value in metadata.items() if name not in _ALWAYS_OURS and name not in about}
     return Message(
         parse_id(record.key),
         record.created_at_us,
@@ -77,6 +85,11 @@ def message_of_vector(record: Embedding) -> Message:
         **about,
         normalised=record.normalised,
     )
+
+
+def _fits(field: str, value: object) -> bool:
+    """Whether *value* can have been that field's; else it is of the message's own metadata."""
+    return isinstance(value, str) and bool(value) and (field == "from_user_name" or len(value) <= MAX_ID_CHARS)
 
 
 class Document(NamedTuple):
@@ -93,7 +106,7 @@ def document_namespace(collection: str) -> str:
 
 def document_row(collection: str, text: str, metadata: Mapping[str, Any] | None, *, embed: bool) -> Document:
     """What is stored of a document."""
-    value: dict[str, Any] = {"text": clean_text("text", text), "metadata": dict(metadata or {})}
+    value: dict[str, Any] = {"text": clean_text("text", text), "metadata": _mapping(metadata)}
     if embed:
         value[EMBEDDED_IN] = collection
     return Document(document_namespace(collection_name(collection)), value)
@@ -119,5 +132,20 @@ def document_of_vector(record: Embedding) -> Document:
 
 def made_of(record: Embedding) -> Literal["message", "document"] | None:
     """What a vector was made of; None for one that was sent by itself."""
-    found = load_object(record.metadata).get(EMBEDDED_FROM)
-    return found if found in ("message", "document") else None
+    metadata = load_object(record.metadata)
+    match metadata.get(EMBEDDED_FROM):
+        case "document":
+            return "document"
+        # Somebody's own vector may have copied the note, and nothing else that makes a message.
+        case "message" if _is_id(record.key) and all(
+            _fits(name, metadata.get(name)) for name in ("session_id", "role")
+        ):
+            return "message"
+    return None
+
+
+def _is_id(key: str) -> bool:
+    try:
+        return format_id(parse_id(key)) == key
+    except InvalidRecord:
+        return False

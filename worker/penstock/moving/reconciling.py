@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import orjson
@@ -15,7 +15,7 @@ from penstock.stores.key_value_contract import KeyValueReading
 from penstock.stores.queries import KeyValueQuery, Position
 from penstock.stores.vector_contract import VectorReading
 from penstock.wire import companions
-from penstock.wire.ids import to_us, wall_clock_us
+from penstock.wire.ids import from_us, to_us, wall_clock_us
 from penstock.wire.records import (
     Embedding,
     EmbeddingDeletion,
@@ -56,13 +56,15 @@ async def findings(
         StoreUnavailable: Nothing is known of the rest.
     """
     messages = _Messages(sql, await _tombstones(sql))
-    deleted: set[str] = set()
+    deleted: dict[str, int] = {}
     async for row, record in _side_by_side(_documents(values, collection), _vectors(vectors, collection)):
         found = None
         if record is None:
             found = row and row.vector(before_us)
         elif isinstance(record, EmbeddingDeletion):
-            deleted.add(record.key)
+            deleted[record.key] = record.created_at_us
+            if row is not None and row.is_newer(record):
+                found = row.vector(before_us)
         elif record.created_at_us < before_us:
             found = await _compared(record, row, messages, before_us)
         if found:
@@ -87,7 +89,7 @@ async def repair(found: AsyncIterator[Finding], producer: Producer) -> Counter[L
                 id=record.key,
                 text=record.text,
                 metadata=load_object(record.metadata),
-                created_at=record.created_at_us,
+                created_at=from_us(record.created_at_us),
             )
         elif each.lacks == "deletion":
             producer.delete_embedding(collection=record.collection, id=record.key)
@@ -113,7 +115,7 @@ def _fields_of(message: Message) -> dict[str, Any]:
     return {
         **{name: value for name, value in fields.items() if value is not None},
         "metadata": load_object(message.metadata),
-        "created_at": message.created_at_us,
+        "created_at": from_us(message.created_at_us),
     }
 
 
@@ -123,7 +125,11 @@ class _Row(NamedTuple):
     key: str
     embedding: Embedding | None
     """What its vector is made of; None where it was sent without one, or was deleted."""
-    is_deleted: bool
+    deleted_at_us: int | None
+
+    def is_newer(self, record: VectorRecord) -> bool:
+        """Whether its vector should have taken the place of *record*."""
+        return self.embedding is not None and self.embedding.created_at_us > record.created_at_us
 
     def vector(self, before_us: int) -> Finding | None:
         """What is lacking where there is no vector, or an older one."""
@@ -162,8 +168,9 @@ async def _documents(values: KeyValueReading, collection: str) -> AsyncIterator[
         for record in page:
             if record.namespace != namespace:
                 return
-            is_deleted = record.deleted_at_us is not None
-            yield _Row(record.key, None if is_deleted else companions.vector_of_document(record), is_deleted)
+            gone_at_us = record.deleted_at_us
+            made = companions.vector_of_document(record) if gone_at_us is None else None
+            yield _Row(record.key, made, gone_at_us)
         if len(page) < _PAGE:
             return
         after = page[-1]
@@ -200,11 +207,11 @@ async def _compared(record: Embedding, row: _Row | None, messages: _Messages, be
         return None
     if row is None:
         return Finding("row", "document", record.key, record)
-    if row.is_deleted:
-        return Finding("deletion", "document", record.key, record)
-    if row.embedding is not None and row.embedding.created_at_us > record.created_at_us:
-        return row.vector(before_us)
-    return None
+    if row.deleted_at_us is not None:
+        # One that was sent again after the deletion has lost its new row.
+        lack: Lack = "deletion" if record.created_at_us <= row.deleted_at_us else "row"
+        return Finding(lack, "document", record.key, record)
+    return row.vector(before_us) if row.is_newer(record) else None
 
 
 class _Messages(NamedTuple):
@@ -234,7 +241,7 @@ async def _tombstones(sql: SqlReading) -> dict[tuple[str, bytes | None], int]:
 
 
 async def _messages_without_vector(
-    sql: SqlReading, vectors: VectorReading, collection: str, before_us: int, deleted: Collection[str]
+    sql: SqlReading, vectors: VectorReading, collection: str, before_us: int, deleted: Mapping[str, int]
 ) -> AsyncIterator[Finding]:
     async for page in pages_of(sql, "messages"):
         wanted = [
@@ -242,7 +249,7 @@ async def _messages_without_vector(
             for record in page
             if isinstance(record, Message) and record.deleted_at_us is None and record.created_at_us < before_us
             if (vector := companions.vector_of_message(record)) and vector.collection == collection
-            if vector.key not in deleted
+            if record.created_at_us > deleted.get(vector.key, -1)
         ]
         for at in range(0, len(wanted), _PAGE):
             some = wanted[at : at + _PAGE]
