@@ -271,3 +271,23 @@ async def test_the_check_of_settings_names_the_package_that_serves_a_url(
     assert "sql_url" not in right.out
     assert wrong.code == Code.NO
     assert "is shelf:// meant?" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("opened", "url"),
+    [
+        (vector_store, "lancedb://host/x?api_key=sesame"),
+        (vector_store, "lancedb:///?api_key=sesame"),
+        (sql_store, "sqlite://me:sesame@host/penstock"),
+        (sql_store, "sqlite:///?password=sesame"),
+        (key_value_store, "dbm://me:sesame@host/values"),
+        (key_value_store, "dbm:///?password=sesame"),
+    ],
+)
+def test_a_url_of_another_kind_is_refused_without_what_is_secret_in_it(
+    opened: Callable[[str], object], url: str
+) -> None:
+    with pytest.raises(BadStoreURL) as caught:
+        opened(url)
+
+    assert "sesame" not in str(caught.value)

@@ -44,10 +44,10 @@ def parse(url: str) -> DbmSettings:
     """
     parts = urlsplit(url, allow_fragments=False)
     if parts.netloc:
-        raise BadStoreURL(f"{url!r} names a host, {parts.netloc!r}; {_FORMS}")
+        raise BadStoreURL(f"dbm:// names a host, {parts.netloc.rpartition('@')[2]!r}; {_FORMS}")
     path = unquote(parts.path.removeprefix("/"))
     if not path:
-        raise BadStoreURL(f"{url!r} names no file; {_FORMS}")
+        raise BadStoreURL(f"dbm:// names no file; {_FORMS}")
     return DbmSettings(path=Path(path).absolute(), **_options(parts.query))
 
 

@@ -58,7 +58,9 @@ def open_vector(url: str) -> LanceStore:
     if parts.scheme != "lancedb":
         raise BadStoreURL(f"{parts.scheme}:// is not supported yet; use a local folder: lancedb:///folder")
     if parts.netloc or not folder:
-        raise BadStoreURL(f"{url!r} names no folder; use lancedb:///relative/folder or lancedb:////absolute/folder")
+        raise BadStoreURL(
+            "lancedb:// needs a folder and no host: lancedb:///relative/folder or lancedb:////absolute/folder"
+        )
     return LanceStore(Path(folder), metric=own_metric(url_options(url, "metric")))
 
 

@@ -66,10 +66,10 @@ def parse(url: str) -> SqliteSettings:
     """
     parts = urlsplit(url, allow_fragments=False)
     if parts.netloc:
-        raise BadStoreURL(f"{url!r} names a host, {parts.netloc!r}; {_FORMS}")
+        raise BadStoreURL(f"sqlite:// names a host, {parts.netloc.rpartition('@')[2]!r}; {_FORMS}")
     path = unquote(parts.path.removeprefix("/"))
     if path in ("", ":memory:"):
-        raise BadStoreURL(f"{url!r} names no file; {_FORMS}, or memory:// for a store without one")
+        raise BadStoreURL(f"sqlite:// names no file; {_FORMS}, or memory:// for a store without one")
     return SqliteSettings(path=Path(path).absolute(), **_options(parts.query))
 
 
