@@ -13,6 +13,7 @@ from penstock.stores.lancedb import open_vector as open_lance
 from penstock.stores.memory import open_vector as open_memory
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.conformance.semantic import SemanticConformance
+from penstock.wire.errors import InvalidRecord
 from penstock.wire.queue import Queue
 from penstock.wire.settings import InvalidSetting
 
@@ -31,6 +32,15 @@ class TestTextsInLanceDB(SemanticConformance):
         store = open_lance(f"lancedb:///{tmp_path}/vectors")
         yield store
         await store.close()
+
+
+async def test_one_id_in_place_of_a_list_is_refused() -> None:
+    async with open_semantic("memory://", "hashing:8") as texts:
+        await texts.add("notes", [("a", "water"), ("ab", "fire")])
+        with pytest.raises(InvalidRecord, match="a list of ids is needed"):
+            await texts.delete("notes", "ab")
+
+        assert {hit.id for hit in await texts.search("notes", "fire")} == {"a", "ab"}
 
 
 async def test_a_store_of_texts_is_opened_by_its_url_and_its_embedders_name(tmp_path: Path) -> None:

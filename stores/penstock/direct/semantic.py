@@ -13,6 +13,7 @@ from penstock.stores.registry import vector_store
 from penstock.stores.rows import Hit
 from penstock.stores.vector_contract import VectorStore
 from penstock.wire import building
+from penstock.wire.errors import InvalidRecord
 from penstock.wire.ids import RisingClock
 from penstock.wire.records import Record
 
@@ -105,6 +106,8 @@ class SemanticStore:
 
     async def delete(self, table: str, ids: Sequence[str]) -> None:
         """Delete the texts under *ids*. An id that is not there is no error."""
+        if isinstance(ids, str):  # its letters would be deleted, and it would not
+            raise InvalidRecord("ids", ids, "a list of ids is needed")
         if self._producer is not None:
             for key in ids:
                 self._producer.delete_embedding(collection=table, id=key)
