@@ -280,6 +280,19 @@ async def test_half_a_file_is_neither_taken_for_an_empty_one_nor_overwritten(tmp
     assert half.read_text() == "theirs"
 
 
+async def test_a_file_that_could_not_be_opened_is_not_held(tmp_path: Path) -> None:
+    (tmp_path / "values.journal").write_text("theirs")
+    store = open_dbm(f"dbm:///{tmp_path}/values")
+
+    with pytest.raises(StoreUnavailable, match="no journal"):
+        await store.setup()
+
+    assert store._file._lock._handle is None
+    (tmp_path / "values.journal").unlink()
+    await store.setup()
+    await store.close()
+
+
 async def test_a_disk_that_takes_a_part_of_a_write_acknowledges_nothing_of_it(url: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", NEARLY_FULL, url, str(tmp_path / "values.journal")]
 

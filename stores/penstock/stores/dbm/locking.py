@@ -32,17 +32,22 @@ class FileLock:
         """
         if self._handle is None:
             self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            self._take(self._handle)
+            yield
+        except BaseException:
+            self.close()  # and so let go: who could not open the file may never come back to close it
+            raise
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def _take(self, handle: int) -> None:
         deadline = time.monotonic() + self._timeout_s
         pause = _FIRST_PAUSE_S
-        while not _taken(self._handle):
+        while not _taken(handle):
             if time.monotonic() >= deadline:
                 raise StoreUnavailable(f"another process holds {self._path}; see who with: fuser {self._path}")
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Let go of the file, which stays: to remove it would give two the lock."""
