@@ -317,6 +317,38 @@ async def test_a_deletion_behind_hides_at_once_what_the_store_still_has(
     assert await behind.get_prefix("") == {}
 
 
+async def test_a_key_that_the_store_tells_twice_is_deleted_behind_once(
+    behind: KeyValues, producer: Producer, queue: Queue, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Redis may, whose keys are walked while others come and go."""
+    told = store.under
+
+    async def twice(namespace: str, prefix: str, now_us: int) -> AsyncIterator[Any]:
+        async for some in told(namespace, prefix, now_us):
+            yield some
+            yield some
+
+    monkeypatch.setattr(store, "under", twice)
+    await behind.set("a1", 1)
+    await behind.set("a2", 2)
+    await stored(producer, queue, store, behind)
+
+    assert await behind.delete_prefix("a") == 2
+
+
+async def test_behind_the_later_call_wins_by_the_clocks_of_those_who_called(
+    behind: KeyValues, producer: Producer, queue: Queue, store: SqliteStore
+) -> None:
+    async with open_key_values(store, clock=lambda: NOW_US) as ahead:
+        await ahead.set("k", "by a clock that is ahead")
+    await behind.set("k", "by the right one")
+    at_once = await behind.get("k")
+    await stored(producer, queue, store, behind)
+
+    assert at_once == "by the right one"
+    assert await behind.get("k") == "by a clock that is ahead"
+
+
 async def test_a_value_behind_ends_with_its_time_though_the_store_has_an_older_one(
     store: SqliteStore, producer: Producer, queue: Queue, clock: Clock
 ) -> None:

@@ -25,6 +25,8 @@ class BehindKeyValues(KeyValues):
     What this object has set or deleted it reads at once, from memory, until the store has it. `set_if_absent` asks the
     queue server, which knows what every producer has sent, but nothing that was set in the store directly.
 
+    Of those who set one key the last call wins by the clocks of those who called: a worker does not know who was last.
+
     Calls raise what the producer's raise, and `BufferFull` where too many keys wait to be stored. `get` and `exists`
     need the store only for keys that were not set here lately; where it is away, only they fail.
     """
@@ -50,7 +52,7 @@ class BehindKeyValues(KeyValues):
         await super().close()
 
     async def set(self, key: str, value: Any, ttl_s: float | None = None) -> None:
-        """See `KeyValues.set`. Waits for nothing."""
+        """See `KeyValues.set`. Waits for nothing. What somebody has set whose clock is ahead stays."""
         self._require_open()
         key = clean_text("key", key)
         self._overlay.refuse_full(key)
@@ -88,6 +90,9 @@ class BehindKeyValues(KeyValues):
         gone = 0
         async for some in self._walked(clean_text("prefix", prefix)):
             for key in some:
+                known = self._overlay.find(key)
+                if known is not None and known.deleted_at_us is not None:
+                    continue  # a store may tell a key twice
                 await self._overlay.room()
                 self._hand_over_deletion(key)
                 gone += 1

@@ -117,7 +117,8 @@ class KeyValues(ABC):
     async def set(self, key: str, value: Any, ttl_s: float | None = None) -> None:
         """Set the value under a key. After *ttl_s* seconds it is not there any more.
 
-        Whatever was there before is replaced, with its time to live. The last call wins, of any process.
+        Whatever was there before is replaced, with its time to live. The last call wins, of any process; with a
+        producer by the clocks of those who call.
         """
 
     @abstractmethod
