@@ -214,6 +214,18 @@ async def test_who_asked_and_died_is_waited_for_no_longer_than_said(
     assert await reading.task("t-1") is not None
 
 
+async def test_a_server_that_lost_the_announcement_is_told_again_before_the_store_is_asked(
+    queue: Queue, reading: CachedReading, store: SqliteStore
+) -> None:
+    await reading.task("other")
+    await queue.client.delete(queue.keys.caching())  # as a failover loses it
+
+    assert await reading.task("t-1") is None
+    await send_and_drain(queue, store, STATE, task())
+
+    assert await reading.task("t-1") is not None
+
+
 async def test_answers_are_forgotten_by_pattern(
     reading: CachedReading, cache: Cache, counted: CountedStore, store: SqliteStore
 ) -> None:
