@@ -209,8 +209,8 @@ async def _compared(record: Embedding, row: _Row | None, messages: _Messages, be
         return Finding("row", "document", record.key, record)
     if row.deleted_at_us is not None:
         # One that was sent again after the deletion has lost its new row.
-        lack: Lack = "deletion" if record.created_at_us <= row.deleted_at_us else "row"
-        return Finding(lack, "document", record.key, record)
+        what: Lack = "deletion" if record.created_at_us <= row.deleted_at_us else "row"
+        return Finding(what, "document", record.key, record)
     return row.vector(before_us) if row.is_newer(record) else None
 
 
