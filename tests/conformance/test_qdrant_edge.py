@@ -281,6 +281,16 @@ async def test_upkeep_builds_the_index_when_a_collection_has_outgrown_a_look_at_
         assert scores == pytest.approx(best, abs=1e-4), where
 
 
+async def test_a_walk_goes_on_in_the_collection_that_was_made_anew(store: PointStore) -> None:
+    await store.write([embedding(f"a{n}") for n in range(6)])
+    assert len(await store.walk_vectors("docs", None, 3)) == 3
+
+    await store.drop("docs")
+    await store.write([embedding("a4b")])
+
+    assert [each.key for each in await store.walk_vectors("docs", "a2", 3)] == ["a4b"]
+
+
 async def test_a_walk_through_more_keys_than_it_keeps_gives_each_once_in_order(
     store: PointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

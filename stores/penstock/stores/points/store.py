@@ -167,6 +167,7 @@ class PointStore:
         self._layouts.pop(name, None)
         self._settled.pop(name, None)
         self._made.discard(name)
+        self._walks.forget(name)
 
     async def _look_up(self, name: str) -> Layout | None:
         self._layouts.pop(name, None)

@@ -34,6 +34,10 @@ class Walks:
     def __init__(self) -> None:
         self._windows: dict[str, Window] = {}
 
+    def forget(self, name: str) -> None:
+        """The collection was dropped: what walked it goes on in what comes after it."""
+        self._windows.pop(name, None)
+
     async def keys(self, engine: Engine, name: str, after: str | None, limit: int) -> list[str]:
         """At most *limit* keys behind *after*. Those that came since the walk began may lack.
 
