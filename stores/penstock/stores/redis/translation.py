@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +10,8 @@ from redis.exceptions import DataError, RedisError, ResponseError
 
 from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
 
-_FOREIGN = "WRONGTYPE"
+_FOREIGN = re.compile(r"(^|@user_script:\d+: )WRONGTYPE ")
+"""A script's errors stand behind its line on a server before 7."""
 
 
 @contextmanager
@@ -25,7 +27,7 @@ def store_error(exc: Exception, where: str) -> StoreError:
     """*exc* as what the caller does next."""
     if isinstance(exc, DataError):
         return StoreRejected(f"{where}: {exc}")
-    if isinstance(exc, ResponseError) and str(exc).startswith(_FOREIGN):
+    if isinstance(exc, ResponseError) and _FOREIGN.search(str(exc)):
         return StoreRejected(
             f"{where} has something else than a value under a key of ours: remove it, or change prefix"
         )
