@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dbm
+import errno
 import os
 import subprocess
 import sys
@@ -301,6 +302,19 @@ async def test_a_disk_that_takes_a_part_of_a_write_acknowledges_nothing_of_it(ur
     assert told.stdout.split() == ["refused"]
     async with open_key_values(url) as values:
         assert await values.get_prefix("") == {"after": 2, "whole": 1}
+
+
+def test_a_new_file_that_finds_no_room_leaves_none_behind(tmp_path: Path) -> None:
+    table = Table(parse(f"dbm:///{tmp_path}/values"))
+
+    def rows() -> Iterator[tuple[bytes, bytes]]:
+        yield b"1:n:k", b"row"
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        table.draft(rows(), 2)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_reading_where_nothing_was_stored_makes_no_file(tmp_path: Path) -> None:

@@ -95,16 +95,12 @@ class Table:
 
     def draft(self, rows: Iterable[tuple[bytes, bytes]], generation: int) -> None:
         """Make a new file of *rows* beside the old one, and note that it shall take its place."""
-        for left_over in _existing(self._next, _SUFFIXES):
-            left_over.unlink()
-        kind = _first_kind()
-        new = kind.open(str(self._next), "n")
+        self._clear_draft()
         try:
-            new[_OURS] = b"1"
-            for path, row in rows:
-                new[path] = row
-        finally:
-            new.close()
+            self._fill_draft(rows)
+        except BaseException:
+            self._clear_draft()  # on a full disk it takes the room of what is to be written next
+            raise
         Path(f"{self._next}.bak").unlink(missing_ok=True)  # of its index, while it was made
         made = _existing(self._next, _SUFFIXES)
         moves = {str(each): str(self._path) + str(each).removeprefix(str(self._next)) for each in made}
@@ -113,6 +109,19 @@ class Table:
             sync(each)
         sync(self._path.parent)
         write_whole(self._plan, json.dumps({"generation": generation, "moves": moves, "gone": gone}).encode())
+
+    def _fill_draft(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        new = _first_kind().open(str(self._next), "n")
+        try:
+            new[_OURS] = b"1"
+            for path, row in rows:
+                new[path] = row
+        finally:
+            new.close()
+
+    def _clear_draft(self) -> None:
+        for left_over in _existing(self._next, (*_SUFFIXES, ".bak")):
+            left_over.unlink()
 
     def move(self) -> int:
         """Have the new file take the old one's place, from wherever that was interrupted. Returns its generation."""
