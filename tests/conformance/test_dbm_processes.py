@@ -341,6 +341,22 @@ async def test_who_holds_the_lock_too_long_is_waited_for_no_longer(url: str) -> 
     await other.close()
 
 
+async def test_a_file_that_cannot_be_folded_at_the_end_is_closed_all_the_same(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_dbm(f"{url}?timeout=0.05")
+    await store.setup()
+    await store.write([key_value(1)])
+
+    with FileLock(parse(url).beside("lock"), 1).held():
+        await store.close()
+
+    assert "not folded" in caplog.text
+    other = open_dbm(url)
+    assert await keys_under(other, "") == [key_value(1).key]
+    await other.close()
+
+
 async def test_what_is_over_goes_when_the_file_is_made_anew(tmp_path: Path, small_files: None) -> None:
     store = open_dbm(f"dbm:///{tmp_path}/values?grace=1")
     await store.setup()

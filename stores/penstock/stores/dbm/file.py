@@ -15,6 +15,7 @@ from penstock.stores.key_paths import key_at, path_of
 from penstock.stores.states import Key, key_of
 from penstock.wire.frames import decode, encode
 from penstock.wire.ids import wall_clock_us
+from penstock.wire.logs import logger
 from penstock.wire.records import KeyValue
 
 _LEAST_FOLDED = 4 * 1024 * 1024
@@ -95,6 +96,9 @@ class KeyValueFile:
                 with self._current():
                     if self._recent and self._table.size() + self._journal.size <= _FOLDED_AT_END:
                         self._fold()
+        except StoreUnavailable as exc:
+            # Nothing is lost: what was acknowledged lies in the journal.
+            logger("penstock.stores").warning("dbm file not folded", reason=str(exc))
         finally:
             self._forget()
             self._lock.close()
