@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dbm
-import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from penstock.direct import StoreNotOpen, open_key_values
 from penstock.direct.key_values import KeyValues
@@ -373,19 +373,19 @@ async def test_a_claim_behind_is_decided_by_the_queue_and_read_at_once(
 
 
 async def test_a_value_that_becomes_a_dead_letter_is_read_no_more_and_the_log_says_so(
-    behind: KeyValues, producer: Producer, queue: Queue, caplog: pytest.LogCaptureFixture
+    behind: KeyValues, producer: Producer, queue: Queue
 ) -> None:
     def refuse(_: object) -> None:
         raise StoreRejected("no room for it")
 
-    caplog.set_level(logging.WARNING)
     await behind.set("k", 1)
     before = await behind.get("k")
-    await stored(producer, queue, ListStore(before=refuse), behind)
+    with capture_logs() as lines:
+        await stored(producer, queue, ListStore(before=refuse), behind)
 
     assert before == 1
     assert await behind.get("k") is None
-    assert "value not stored" in caplog.text
+    assert [line["key"] for line in lines if line["event"] == "value not stored"] == ["k"]
 
 
 async def test_no_more_keys_than_allowed_wait_to_be_stored(
