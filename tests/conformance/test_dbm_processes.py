@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from structlog.testing import capture_logs
 
 from penstock.direct import open_key_values
 from penstock.stores.dbm import DbmKeyValues
