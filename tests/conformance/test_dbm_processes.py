@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from structlog.testing import capture_logs
 
 from penstock.direct import open_key_values
 from penstock.stores.dbm import DbmKeyValues
