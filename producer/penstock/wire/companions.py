@@ -73,7 +73,7 @@ def message_of_vector(record: Embedding) -> Message:
     Where its metadata had a text under the name of a field that was empty, that is the field's now.
     """
     metadata = load_object(record.metadata)
-    about = {name: value for name in _TEXT_FIELDS if _fits(name, value := metadata.get(name))}
+    about: dict[str, Any] = {name: value for name in _TEXT_FIELDS if _fits(name, value := metadata.get(name))}
     kept = {name: value for name, value in metadata.items() if name not in _ALWAYS_OURS and name not in about}
     return Message(
         parse_id(record.key),
