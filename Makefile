@@ -44,8 +44,8 @@ test-oldest: $(VENV)/dev.stamp ## Run the tests of the protocol on Redis 6.2, th
 		$(BIN)/pytest -q $(OLDEST)
 
 OLDEST := $(addprefix tests/system/test_, queue_push.py queue_commit.py queue_lease.py queue_letters.py \
-	queue_model.py drain.py streams.py stream_gaps.py receipts.py set_if_absent.py dlq.py dlq_again.py dlq_files.py) \
-	tests/faults/test_worker_deaths.py
+	queue_model.py drain.py streams.py stream_gaps.py receipts.py set_if_absent.py dlq.py dlq_again.py dlq_files.py cache.py \
+	key_values.py) tests/faults/test_worker_deaths.py tests/conformance/test_key_values.py::TestRedis
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Look for mistakes and foreign formatting (ruff)
