@@ -56,7 +56,18 @@ class Postgres:
         try:
             yield Schema(self, name)
         finally:
-            self.execute(f"DROP SCHEMA {name} CASCADE")
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """A backend of a worker that was killed may still be at work there, and whoever waits for it is told so."""
+        for tries_left in reversed(range(5)):
+            try:
+                self.execute(f"DROP SCHEMA {name} CASCADE")
+            except asyncpg.DeadlockDetectedError:
+                if not tries_left:
+                    raise
+            else:
+                return
 
     @contextmanager
     def used_again(self, make: str) -> Iterator[Schema]:

@@ -22,6 +22,7 @@ from penstock.wire.frames import Frame
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
 from penstock.wire.records import Message, Record
+from penstock.wire.tasks import end_task
 from penstock.worker.drain import LaneWaits, drain
 from penstock.worker.gatekeeper import Gatekeeper
 from penstock.worker.lanes import LanePaused
@@ -380,8 +381,7 @@ async def _kept(keeper: Gatekeeper) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await end_task(task)  # cancelled once, it may live on: redis-py can swallow that
 
 
 def _place(system: System) -> tuple[str, ...]:
