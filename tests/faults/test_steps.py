@@ -20,7 +20,8 @@ async def test_a_worker_killed_at_any_step_is_replaced_within_its_lease(system: 
     system.start_worker()
     doomed = system.start_worker(die_at=[f"{step}:{2 if step is Step.BISECT else 20}"])
     await system.workers_alive(2)
-    system.start_agent(seconds=4, rate=400, poison=0.02)
+    # A step of halving is only where this worker happens to meet a record that is refused.
+    system.start_agent(seconds=4, rate=400, poison=0.05 if step is Step.BISECT else 0.02)
 
     assert await ended(doomed) == -signal.SIGKILL
     assert await took_over(system) < LEASE_S + SWEEP_S
