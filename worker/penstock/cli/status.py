@@ -59,6 +59,20 @@ def status(
         }
         print_json({**_as_json(seen, states), **beside})
         return
+    _show_queue(seen, states)
+    out = console()
+    if cache:
+        out.print(cache.sentence())
+    if store:
+        out.print(health.sentence(*store), style="" if store[0].healthy else "yellow")
+    if spool:
+        out.print(spool.sentence(), style="" if spool.fine else "yellow", soft_wrap=True)
+    if shapes:
+        shapes.show()
+
+
+def _show_queue(seen: Status, states: Mapping[str, LaneState]) -> None:
+    """The lanes and who works on them, for people."""
     rare = [name for name in ("skipped", "purged") if seen.total(name)]  # without them the others do not add up
     columns = ["lane", "pending", "oldest", "accepted", "stored", "dead", *rare]
     print_table(columns, [_row(seen, lane, rare) for lane in seen.lanes], columns[1:])
@@ -70,14 +84,6 @@ def status(
     out.print(seen.sentence())
     for sentence in filter(None, (state.sentence() for state in states.values())):
         out.print(sentence, style="yellow", soft_wrap=True)
-    if cache:
-        out.print(cache.sentence())
-    if store:
-        out.print(health.sentence(*store), style="" if store[0].healthy else "yellow")
-    if spool:
-        out.print(spool.sentence(), style="" if spool.fine else "yellow", soft_wrap=True)
-    if shapes:
-        shapes.show()
 
 
 def _show_alone(spool: SpoolGlance, *, json: bool) -> None:
