@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from penstock.direct.block import SharedBlock
 from penstock.direct.errors import StoreNotOpen
 from penstock.stores.key_value_contract import PAGE, KeyValueStore
 from penstock.stores.registry import key_value_store
@@ -61,7 +61,7 @@ def open_key_values(
     return BehindKeyValues(opened, namespace, clock, producer, unstored, is_ours=is_ours, migrate=migrate)
 
 
-class KeyValues(ABC):
+class KeyValues(SharedBlock):
     """The values of one namespace. Any number of tasks of one loop may use it.
 
     A value is anything that JSON has a word for; a text stays just that text. A prefix has no wildcards: `%`, `_`, `*`
@@ -81,23 +81,6 @@ class KeyValues(ABC):
         self._migrate = migrate
         self._opening = asyncio.Lock()
         self._is_open = False
-        self._inside = 0
-
-    async def __aenter__(self) -> Self:
-        self._inside += 1
-        try:
-            await self.open()
-        except BaseException:
-            self._inside -= 1
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inside -= 1
-        if not self._inside:
-            await self.close()
 
     async def open(self) -> None:
         """Open the store, and make what it lacks. Does nothing when it is open."""

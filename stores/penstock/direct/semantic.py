@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
+from penstock.direct.block import SharedBlock
 from penstock.embedding import Embedder, open_embedder
 from penstock.embedding.store import EmbeddingStore
 from penstock.query import Reader
@@ -52,7 +52,7 @@ def open_semantic(
     return SemanticStore(vector_store(url), made, producer)
 
 
-class SemanticStore:
+class SemanticStore(SharedBlock):
     """Texts by table and id. A text under an id that is there replaces it.
 
     Direct calls are durable when they return, and raise `StoreUnavailable` (may be repeated), `StoreRejected`,
@@ -66,14 +66,9 @@ class SemanticStore:
         self._clock = RisingClock()
         self._producer = producer
 
-    async def __aenter__(self) -> Self:
+    async def open(self) -> None:
+        """Make what the store lacks. May be repeated."""
         await self._store.setup()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Let go of store and embedder. May be repeated."""

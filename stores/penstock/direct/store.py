@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from penstock.direct.block import SharedBlock
 from penstock.direct.errors import StoreNotOpen
 from penstock.direct.ids import id_of
 from penstock.direct.transaction import Transaction
@@ -42,7 +42,7 @@ _INDEXED_AT_ONCE = 500
 """Messages of one transaction of the index: other writes wait for it no longer than some 30 ms."""
 
 
-class DirectStore(RecordCalls[Coroutine[Any, Any, str]]):
+class DirectStore(RecordCalls[Coroutine[Any, Any, str]], SharedBlock):
     """Every call is awaited, and what it made is durable when it returns: the id by which it is read back.
 
     The id is that of a message or log event, the caller's own of a task, an agent and a context, the key of a value;
@@ -63,23 +63,6 @@ class DirectStore(RecordCalls[Coroutine[Any, Any, str]]):
         self._opening = asyncio.Lock()
         self._opened_at: float | None = None
         self._closed = False
-        self._inside = 0
-
-    async def __aenter__(self) -> Self:
-        self._inside += 1
-        try:
-            await self.open()
-        except BaseException:
-            self._inside -= 1
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inside -= 1
-        if not self._inside:
-            await self.close()
 
     async def open(self) -> None:
         """Open the store and bring its schema up to date. Does nothing when it is open.
