@@ -24,7 +24,7 @@ from penstock.stores.dbm.locking import FileLock
 from penstock.stores.dbm.settings import parse
 from penstock.stores.dbm.table import Table
 from penstock.stores.errors import StoreUnavailable
-from penstock.testing.conformance.key_values import NOW_US, deleted, key_value, keys_under, value_of
+from penstock.testing.conformance.key_value_records import NOW_US, deleted, key_value, keys_under, value_of
 
 WRITER = """
 import asyncio, sys

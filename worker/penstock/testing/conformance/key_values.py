@@ -7,9 +7,8 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,38 +18,11 @@ from penstock.stores.errors import StoreRejected, StoreUnavailable
 from penstock.stores.key_value_contract import PAGE, KeyValueStore
 from penstock.stores.queries import KeyValueQuery, Position
 from penstock.stores.states import Was
+from penstock.testing.conformance.key_value_records import NOW_US, WILD, deleted, key_value, keys_under, value_of
+from penstock.testing.conformance.key_value_twin import ACTS, Twin
 from penstock.testing.conformance.records import embedding
 from penstock.testing.conformance.state_records import stamp
-from penstock.wire.ids import from_us, id_from_key
-from penstock.wire.records import KeyValue
-
-NOW_US = 4_000_000_000_000_000
-"""In 2096: a server that lets values expire by its own clock keeps all of these."""
-
-WILD = [
-    "",
-    "%",
-    "_",
-    "*",
-    "?",
-    "[",
-    "]",
-    "\\",
-    "a",
-    "a%",
-    "a_",
-    "a*",
-    "a[b]",
-    "a\\",
-    "ab",
-    "b",
-    "{",
-    "}",
-    "é",
-    "𝄞",
-    "𝄞%",
-]
-"""Beginnings of keys that some store could take for more than they are, astral ones as well."""
+from penstock.wire.ids import from_us
 
 
 class Place(NamedTuple):
@@ -59,31 +31,6 @@ class Place(NamedTuple):
     store: KeyValueStore
     values: Callable[[], Mapping[tuple[str, str], bytes]]
     """The JSON under each namespace and key that has a value, expired or not."""
-
-
-def key_value(number: int, key: str = "k", namespace: str = "n", **fields: Any) -> KeyValue:
-    """The value with that number, which is its time and its stamp."""
-    head = id_from_key(f"{number}"), NOW_US + number, stamp(number), namespace, key
-    return KeyValue(*head, **{"value": b"%d" % number, **fields})
-
-
-def deleted(number: int, key: str = "k", namespace: str = "n") -> KeyValue:
-    """The deletion with that number."""
-    return key_value(number, key, namespace, value=None, deleted_at_us=NOW_US + number)
-
-
-async def value_of(store: KeyValueStore, key: str = "k", now_us: int = NOW_US) -> Any:
-    found = await store.key_value("n", key, now_us)
-    return None if found is None else found.value
-
-
-async def keys_under(store: KeyValueStore, prefix: str, namespace: str = "n", now_us: int = NOW_US) -> list[str]:
-    """What both ways to ask for a prefix find."""
-    query = KeyValueQuery(now_us=now_us, namespace=namespace, prefix=prefix, limit=10_000)
-    paged = [each.key for each in await store.key_values(query)]
-    walked = {each.key async for some in store.under(namespace, prefix, now_us) for each in some}
-    assert sorted(walked) == paged
-    return paged
 
 
 class KeyValueConformance(ABC):
@@ -342,104 +289,8 @@ class KeyValueConformance(ABC):
     @given(data=st.data())
     async def test_whatever_is_done_it_holds_what_a_dict_would(self, data: st.DataObject) -> None:
         async with self.fresh() as place:
-            twin = _Twin(place.store)
-            for act in data.draw(st.lists(_acts, max_size=25)):
+            twin = Twin(place.store)
+            for act in data.draw(st.lists(ACTS, max_size=25)):
                 await act(twin)
             await twin.compare("")
             assert {key: value for (_, key), value in place.values().items() if key in twin.live()} == twin.live()
-
-
-class _Row(NamedTuple):
-    stamp: bytes
-    value: bytes | None
-    expires_at_us: int | None
-
-
-class _Twin:
-    """A store and a dict of which the same is asked, by a clock that only the test moves."""
-
-    def __init__(self, store: KeyValueStore) -> None:
-        self.store = store
-        self.now_us = NOW_US
-        self.rows: dict[str, _Row] = {}
-
-    def live(self) -> dict[str, bytes]:
-        return {key: row.value for key, row in self.rows.items() if row.value is not None and self._lives(row)}
-
-    def _lives(self, row: _Row) -> bool:
-        return row.expires_at_us is None or row.expires_at_us > self.now_us
-
-    def _note(self, record: KeyValue, under: bytes) -> None:
-        self.rows[record.key] = _Row(under, record.value, record.expires_at_us)
-
-    async def write(self, record: KeyValue) -> None:
-        known = self.rows.get(record.key)
-        takes = known is None or record.stamp > known.stamp
-        assert await self.store.write([record]) == int(takes)
-        if takes:
-            self._note(record, record.stamp)
-
-    async def put(self, record: KeyValue, if_absent: bool) -> None:
-        was_live = record.key in self.live()
-        known = self.rows.get(record.key)
-        (was,) = await self.store.put([record], self.now_us, if_absent=if_absent)
-        assert was.live == was_live
-        if if_absent and was_live:
-            assert known is not None
-            assert was.stamp == known.stamp
-            return
-        assert was.stamp >= record.stamp
-        assert known is None or was.stamp > known.stamp
-        self._note(record, was.stamp)
-
-    async def compare(self, prefix: str) -> None:
-        expected = {key: orjson.loads(value) for key, value in self.live().items() if key.startswith(prefix)}
-        walked = {each.key: each.value async for some in self.store.under("n", prefix, self.now_us) for each in some}
-        assert walked == expected
-        assert await keys_under(self.store, prefix, now_us=self.now_us) == sorted(expected)
-        asked = await self.store.key_values_of("n", [*self.rows, "never"], self.now_us)
-        assert {each.key: each.value for each in asked if each.key.startswith(prefix)} == expected
-
-
-_keys = st.sampled_from([key for key in WILD if key]) | st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=3
-)
-_lives = st.none() | st.integers(1, 30)
-_json = st.sampled_from([b"1", b"null", b'"{}"', b'{"a":[]}', b"false", '"𝄞"'.encode()])
-
-
-@st.composite
-def _records(draw: st.DrawFn) -> KeyValue:
-    number, key = draw(st.integers(1, 20)), draw(_keys)
-    if draw(st.integers(0, 3)) == 0:
-        return deleted(number, key)
-    life = draw(_lives)
-    expires_at_us = None if life is None else NOW_US + life
-    return key_value(number, key, value=draw(_json), expires_at_us=expires_at_us)
-
-
-def _written(record: KeyValue) -> Any:
-    return lambda twin: twin.write(record)
-
-
-def _put(record: KeyValue, if_absent: bool) -> Any:
-    return lambda twin: twin.put(record, if_absent and record.deleted_at_us is None)
-
-
-def _passed(span_us: int) -> Any:
-    async def act(twin: _Twin) -> None:
-        twin.now_us += span_us
-
-    return act
-
-
-def _looked(prefix: str) -> Any:
-    return lambda twin: twin.compare(prefix)
-
-
-_acts = st.one_of(
-    st.builds(_written, _records()),
-    st.builds(_put, _records(), st.booleans()),
-    st.builds(_passed, st.integers(1, 10)),
-    st.builds(_looked, st.sampled_from(WILD)),
-)
