@@ -18,6 +18,7 @@ from penstock.embedded import EmbeddedQueue, free_port
 from penstock.producer import Producer
 from penstock.producer.errors import BufferFull, ProducerClosed
 from penstock.query import Reader
+from penstock.stores.divided import DividedStore
 from penstock.stores.errors import BadStoreURL, StoreRejected, StoreUnavailable
 from penstock.stores.redis import open_key_values as open_redis
 from penstock.stores.sqlite import SqliteStore
@@ -481,15 +482,18 @@ async def test_a_batch_is_written_again_where_the_second_store_was_away(tmp_path
     stores = Stores(WorkerConfig(vector_url="memory://", sql_url=f"sqlite:///{tmp_path}/p.db", key_value_url=away))
     stamp = bytes(16)
     records: list[Record] = [Task(bytes(16), 1, stamp, "t"), KeyValue(bytes(16), 1, stamp, "n", "k", b"1")]
+    gone, back = open_redis(away), open_redis(redis_url)
     try:
         with pytest.raises(StoreUnavailable):
             await stores.of("state")
+        sql = await stores.sql()
         with pytest.raises(StoreUnavailable):
-            await stores._state.write(records)
-        assert await (await stores.sql()).task("t") is not None
-        stores._state._key_values = open_redis(redis_url)  # type: ignore[attr-defined]
-        assert await stores._state.write(records) == 1
-        assert [trial.is_new for trial in await stores._state.rehearse(records)] == [False, False]
+            await DividedStore(sql, gone).write(records)
+        assert await sql.task("t") is not None
+        state = DividedStore(sql, back)
+        assert await state.write(records) == 1
+        assert [trial.is_new for trial in await state.rehearse(records)] == [False, False]
     finally:
-        await stores._state.close()
+        await gone.close()
+        await back.close()
         await stores.close()

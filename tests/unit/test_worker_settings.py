@@ -8,7 +8,9 @@ from typing import Any, cast
 import pytest
 
 from penstock.stores.errors import StoreUnavailable
+from penstock.stores.registry import sql_store
 from penstock.wire.settings import InvalidSetting, from_mapping
+from penstock.worker.opening import Opening
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Stores
 from penstock.worker.steady import Patience, redis_settings
@@ -40,7 +42,7 @@ def test_arq_reads_a_url_as_the_queue_does(url: str, field: str, value: object) 
 
 async def test_a_store_that_is_away_does_not_hold_up_another() -> None:
     """Law 7: a dead target pauses its own lane."""
-    stores = Stores(WorkerConfig(sql_url="memory://", vector_url="memory://"))
+    stores, sql = Stores(WorkerConfig(sql_url="memory://", vector_url="memory://")), sql_store("memory://")
     asked, release = asyncio.Event(), asyncio.Event()
 
     async def hang(*, migrate: bool) -> None:
@@ -48,7 +50,8 @@ async def test_a_store_that_is_away_does_not_hold_up_another() -> None:
         await release.wait()
         raise StoreUnavailable("gone")
 
-    cast("Any", stores)._sql.setup = hang
+    cast("Any", sql).setup = hang
+    stores._sql = Opening(lambda: sql, migrate=True)
     waiting = [asyncio.create_task(stores.of(lane)) for lane in ("messages", "logs")]
     await asked.wait()
 

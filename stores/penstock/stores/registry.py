@@ -1,14 +1,17 @@
 """Backends by the scheme of their URL: Penstock's own, those of this program, those of installed packages.
 
-A driver, or a package, is imported only when its scheme is opened. Penstock's own schemes come first and cannot be
-taken; of two others with one scheme none is opened.
+A driver, or a package, is imported only when its scheme is opened; one that takes long to load may be left until its
+store is needed (`vector_opener`). Penstock's own schemes come first and cannot be taken; of two others with one scheme
+none is opened.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.util
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
@@ -116,6 +119,26 @@ def vector_store(url: str) -> VectorStore:
     return cast("VectorStore", _opened(url, "vector"))
 
 
+def vector_opener(url: str) -> Callable[[], VectorStore]:
+    """What opens the vector store that *url* names, at any later time and on a thread: a driver may load for seconds.
+
+    What can be known before is checked now. A backend with a `check_vector` looks at its URL, and its drivers are
+    looked for and not loaded; of any other one the store is opened now. Raises as `sql_store` does.
+    """
+    sort, scheme = _SORTS["vector"], _scheme_of(url)
+    module, extra = sort.own.get(scheme, ("", ""))
+    with _driver_needed(scheme, extra):
+        backend: Any = importlib.import_module(module) if module else None
+    if not hasattr(backend, "check_vector"):
+        store = vector_store(url)
+        return lambda: store
+    backend.check_vector(url)
+    for driver in backend.DRIVERS:
+        if importlib.util.find_spec(driver) is None:
+            raise _missing(scheme, driver, extra)
+    return lambda: vector_store(url)
+
+
 def key_value_store(url: str) -> KeyValueStore:
     """The store of key-values that *url* names; nothing is opened yet. Raises as `sql_store` does."""
     return cast("KeyValueStore", _opened(url, "key_value"))
@@ -130,7 +153,7 @@ def served_by(url: str, sort: SortName) -> str | None:
 def _opened(url: str, name: SortName) -> Store:
     sort, scheme = _SORTS[name], _scheme_of(url)
     if scheme in sort.own:
-        return _own_opener(scheme, sort)(url)
+        return _opened_own(url, scheme, sort)
     server, opener = _stranger(scheme, sort)
     store = opener(url)
     # What a store lacks would else be missed by the first drain or question that needs it.
@@ -148,16 +171,25 @@ def _scheme_of(url: str) -> str:
     return urlsplit(url).scheme.partition("+")[0]
 
 
-def _own_opener(scheme: str, sort: _Sort) -> Opener:
+def _opened_own(url: str, scheme: str, sort: _Sort) -> Store:
     module, extra = sort.own[scheme]
-    try:
+    with _driver_needed(scheme, extra):
         opener: Opener = getattr(importlib.import_module(module), sort.opener)
+        return opener(url)
+
+
+@contextlib.contextmanager
+def _driver_needed(scheme: str, extra: str) -> Iterator[None]:
+    try:
+        yield
     except ModuleNotFoundError as exc:
         if not extra or (exc.name or "").startswith("penstock"):
             raise
-        driver = (exc.name or "").partition(".")[0]
-        raise MissingExtra(f"{scheme}:// needs {driver}; install it with: pip install 'penstock[{extra}]'") from exc
-    return opener
+        raise _missing(scheme, (exc.name or "").partition(".")[0], extra) from exc
+
+
+def _missing(scheme: str, driver: str, extra: str) -> MissingExtra:
+    return MissingExtra(f"{scheme}:// needs {driver}; install it with: pip install 'penstock[{extra}]'")
 
 
 def _stranger(scheme: str, sort: _Sort) -> tuple[str, Opener]:

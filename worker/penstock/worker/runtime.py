@@ -25,6 +25,7 @@ from arq.jobs import Job, JobStatus
 from arq.worker import Worker, create_worker, func
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from penstock.stores.errors import StoreError
 from penstock.wire.errors import QueueFull, QueueUnavailable
 from penstock.wire.keys import Keys, Partition
 from penstock.wire.loops import new_loop
@@ -169,8 +170,19 @@ class Foreman:
             worker.cron_jobs.clear()
         self._doorman = await steady(worker)
         self._tasks = [asyncio.create_task(_kept_alive(each)) for each in beside]
+        if not worker.burst:
+            self._tasks.append(asyncio.create_task(self._load_vectors()))
         self._hand_over_on_signals(worker, self._doorman)
         _log.info("worker started", worker=self._worker_id, partitions=queue.partitions, share=fleet.share)
+
+    async def _load_vectors(self) -> None:
+        """Where there were vectors before, have their store ready for the next: its driver may load for seconds.
+
+        What keeps it from being ready is told by the drain that meets it.
+        """
+        with contextlib.suppress(QueueUnavailable, StoreError):
+            if await self._require().has_vectors():
+                await self._require().stores.vectors()
 
     def _hand_over_on_signals(self, worker: Worker, doorman: Doorman) -> None:
         """On SIGTERM or SIGINT take nothing more, let the drains finish their batch and release, then end."""

@@ -27,7 +27,11 @@ def suit_records() -> None:
 
 
 async def keep_collecting() -> None:
-    """Look for garbage now and then, until cancelled."""
+    """Look for garbage now and then, until cancelled. A driver that was loaded meanwhile is there to stay, too."""
+    modules = len(sys.modules)
     while True:
         await asyncio.sleep(_COLLECT_EVERY_S)
         gc.collect()
+        if modules != len(sys.modules):
+            modules = len(sys.modules)
+            gc.freeze()

@@ -224,8 +224,7 @@ class Caretaker:
         before_us = site.now_ms() * 1000 - site.config.tombstone_days * _DAY_US
         done: Counter[str] = Counter()
         try:
-            counts = await site.queue.counts()
-            if any(count.accepted for where, count in counts.items() if where.lane == "embeddings"):
+            if await site.has_vectors():
                 await tend_all(await site.stores.vectors(), before_us, pause, done)
         except (QueueUnavailable, StoreError) as exc:
             _log.warning("upkeep of vectors waits", reason=str(exc), **done)

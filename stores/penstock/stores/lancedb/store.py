@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from penstock.stores.contract import Fence, Partial, Trial
 from penstock.stores.embeddings import by_collection, check_query, stored_vector, try_out
-from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected
+from penstock.stores.errors import StoreError, StoreRejected
 from penstock.stores.filters import parse
 from penstock.stores.lancedb import columns, indexing, reading, unfinished, upkeep
 from penstock.stores.lancedb.catalog import Catalog, Collection
@@ -26,7 +25,7 @@ from penstock.stores.lancedb.removal import remove_leftovers, remove_table
 from penstock.stores.lancedb.repair import table_folder
 from penstock.stores.lancedb.translate import translated
 from penstock.stores.lancedb.writing import Part, commit, parts_of, rows_of
-from penstock.stores.metrics import METRICS, Metric, chosen_metric, own_metric, url_options
+from penstock.stores.metrics import METRICS, Metric, chosen_metric
 from penstock.stores.preparing import Prepared
 from penstock.stores.rows import Hit, StoredVector
 from penstock.stores.vector_contract import Shape, VectorCapabilities
@@ -43,25 +42,6 @@ _LOGGER = "penstock.stores.lancedb"
 
 T = TypeVar("T")
 """What a piece of work comes to."""
-
-
-def open_vector(url: str) -> LanceStore:
-    """The store of `lancedb:///relative/folder` or `lancedb:////absolute/folder`; nothing is opened yet.
-
-    `?metric=` is what it searches by, and what an index is built for.
-
-    Raises:
-        BadStoreURL: No folder, a host, an object store, or an unknown option.
-    """
-    parts = urlsplit(url)
-    folder = unquote(parts.path[1:])
-    if parts.scheme != "lancedb":
-        raise BadStoreURL(f"{parts.scheme}:// is not supported yet; use a local folder: lancedb:///folder")
-    if parts.netloc or not folder:
-        raise BadStoreURL(
-            "lancedb:// needs a folder and no host: lancedb:///relative/folder or lancedb:////absolute/folder"
-        )
-    return LanceStore(Path(folder), metric=own_metric(url_options(url, "metric")))
 
 
 class LanceStore:
