@@ -73,13 +73,9 @@ def bench(
             settings = _ours(producer, url, namespace)
             run = Bench(settings, place, folder, records, worker.batch_records)
             figures = run.run(rounds, say)
-            setup = Setup(
-                producer,
-                worker,
-                ask(url, namespace, _appendfsync),
-                importlib.util.find_spec("uvloop") is not None,
-                place.is_parallel,
-            )
+            appendfsync = ask(url, namespace, _appendfsync)
+    has_uvloop = importlib.util.find_spec("uvloop") is not None
+    setup = Setup(producer, worker, appendfsync, has_uvloop, place.is_parallel)
     found = _medians(figures)
     _show(found, levers(found, setup), {"records": records, "rounds": rounds, "store": str(place)}, json=json)
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import UUID, uuid4
 
+from penstock.cli.connection import sql_at
 from penstock.cli.exits import Code, Stop
 from penstock.stores.registry import sql_store
 from penstock.stores.sqlfiles import statements
@@ -60,11 +61,8 @@ def place_of(url: str | None, folder: Path) -> Place:
 
 
 async def _set_up(url: str) -> None:
-    store = sql_store(url)
-    try:
+    async with sql_at(url) as store:
         await store.setup()
-    finally:
-        await store.close()
 
 
 class SqlitePlace(Place):

@@ -1,13 +1,17 @@
-"""How a command reaches the queue: only to look, so that it creates no namespace."""
+"""How a command reaches the queue, only to look, so that it creates no namespace; and the stores."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from penstock.wire.queue import Queue
+
+if TYPE_CHECKING:
+    from penstock.stores.contract import SqlStore
+    from penstock.stores.vector_contract import VectorStore
 
 T = TypeVar("T")
 
@@ -34,3 +38,27 @@ def ask(redis_url: str, namespace: str, question: Callable[[Queue], Awaitable[T]
 
 async def reachable(_: Queue) -> None:
     """The question whose answer is that the queue answers."""
+
+
+@asynccontextmanager
+async def sql_at(url: str) -> AsyncIterator[SqlStore]:
+    """The SQL store at *url*, closed afterwards. Nothing is set up."""
+    from penstock.stores.registry import sql_store  # noqa: PLC0415 - drivers are slow to load
+
+    store = sql_store(url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def vectors_at(url: str) -> AsyncIterator[VectorStore]:
+    """The vector store at *url*, closed afterwards. Nothing is set up."""
+    from penstock.stores.registry import vector_store  # noqa: PLC0415 - drivers are slow to load
+
+    store = vector_store(url)
+    try:
+        yield store
+    finally:
+        await store.close()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from penstock.cli.bars import Bars
+from penstock.cli.connection import sql_at
 from penstock.cli.display import print_json, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import Json
@@ -56,7 +55,7 @@ async def _copy(source_url: str, target_url: str, *, json: bool) -> list[_Copied
     from penstock.stores.walking import TABLES  # noqa: PLC0415
 
     copied = []
-    async with _opened(source_url) as source, _opened(target_url) as target:
+    async with sql_at(source_url) as source, sql_at(target_url) as target:
         await refuse_old(source)
         async with source.snapshot() as then:
             await target.setup()  # only now: a source that is not there makes no target
@@ -85,17 +84,6 @@ async def _count(source: SqlReading, table: str) -> int | None:
     if table == "messages":
         return await source.count_messages(MessageQuery(include_deleted=True))
     return await source.count_logs(LogQuery()) if table == "logs" else None
-
-
-@asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[SqlStore]:
-    from penstock.stores.registry import sql_store  # noqa: PLC0415 - drivers are slow to load
-
-    store = sql_store(url)
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def _sentence(each: _Copied) -> str:

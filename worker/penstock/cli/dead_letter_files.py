@@ -16,21 +16,17 @@ from penstock.cli.connection import looking_at
 from penstock.cli.dead_letter_options import Group, Kind, Lane, Session, Since, Until, letters_of, which
 from penstock.cli.display import complain, print_json, say
 from penstock.cli.exits import Code, Stop
-from penstock.cli.exporting import let_go_of_standard_output, unwritable
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
+from penstock.cli.output_files import STANDARD_OUTPUT, LinesFile, writing
 from penstock.dlq.files import Imported, export_letters, import_letters
 from penstock.dlq.selection import Which
 from penstock.wire.queue import Queue
 from penstock.wire.settings import from_mapping
 
-_STANDARD = Path("-")
-
 
 def export(
     *,
-    file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="JSON Lines; in gzip where it ends in .gz.")
-    ] = _STANDARD,
+    file: LinesFile = STANDARD_OUTPUT,
     lane: Lane = None,
     kind: Kind = None,
     group: Group = None,
@@ -45,13 +41,8 @@ def export(
     The file holds the records as they were sent, with all that is secret in them.
     """
     chosen = which(lane=lane, error_kind=kind, group=group, since=since, until=until, session=session)
-    try:
+    with writing(file):
         letters = asyncio.run(_export(redis_url, namespace, file, chosen))
-    except BrokenPipeError:
-        let_go_of_standard_output()
-        raise SystemExit(Code.NO) from None
-    except OSError as exc:
-        raise unwritable(file, exc) from exc
     say(f"{letters_of(letters)} exported.")
 
 
@@ -60,7 +51,7 @@ async def _export(redis_url: str, namespace: str, file: Path, chosen: Which) -> 
 
     async with looking_at(redis_url, namespace) as queue:
         lines = export_letters(queue, **chosen)
-        if file == _STANDARD:
+        if file == STANDARD_OUTPUT:
             written = await _write(lines, sys.stdout.buffer)
             sys.stdout.buffer.flush()
             return written

@@ -36,6 +36,7 @@ from penstock.cli.options import (
     Namespace,
     RedisUrl,
     SqlUrl,
+    StoreUrls,
     VectorUrl,
 )
 from penstock.dlq import Outcome
@@ -77,27 +78,25 @@ def replay(
     chosen = which(lane=lane, error_kind=kind, group=group, since=since, until=until, session=session)
     refuse_both(ids, chosen)
     if dry_run:
-        from penstock.dlq.rehearsal import rehearse  # noqa: PLC0415 - drivers are slow to load
-
-        found = ask(
-            redis_url,
-            namespace,
-            lambda queue: rehearse(
-                queue,
-                sql=sql_url,
-                vectors=vector_url,
-                key_values=key_value_url,
-                ids=ids or None,
-                limit=limit,
-                **chosen,
-            ),
-        )
+        stores = StoreUrls(sql_url, vector_url, key_value_url)
+        found = ask(redis_url, namespace, lambda queue: _rehearsed(queue, stores, ids, limit, chosen))
         _tell_rehearsal(found, chosen, json=json)
         return
     outcome = ask(
         redis_url, namespace, lambda queue: dlq.replay(queue, ids=ids or None, limit=limit, rate=rate, **chosen)
     )
     _tell(outcome, "replayed", chosen, json=json)
+
+
+async def _rehearsed(
+    queue: Queue, stores: StoreUrls, ids: list[str] | None, limit: int | None, chosen: Which
+) -> Rehearsal:
+    from penstock.dlq.rehearsal import rehearse  # noqa: PLC0415 - drivers are slow to load
+
+    sql, vectors, key_values = stores
+    return await rehearse(
+        queue, sql=sql, vectors=vectors, key_values=key_values, ids=ids or None, limit=limit, **chosen
+    )
 
 
 def _tell_rehearsal(found: Rehearsal, chosen: Which, *, json: bool) -> None:

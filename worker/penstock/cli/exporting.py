@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
 from penstock.cli.bars import Bars
+from penstock.cli.connection import sql_at, vectors_at
 from penstock.cli.display import say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import SQL_URL, VECTOR_URL, SqlUrl, VectorUrl
+from penstock.cli.output_files import STANDARD_OUTPUT, LinesFile, writing
 
 if TYPE_CHECKING:
-    from penstock.stores.contract import SqlStore
-
-_STANDARD_OUTPUT = Path("-")
+    from penstock.moving.backups import Tell
 
 
 def export(
     *,
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="JSON Lines; in gzip where it ends in .gz.")] = (
-        _STANDARD_OUTPUT
-    ),
+    file: LinesFile = STANDARD_OUTPUT,
     table: Annotated[
         list[str] | None, typer.Option("--table", metavar="NAME", help="Only this one; repeatable.")
     ] = None,
@@ -59,65 +57,61 @@ def export(
 
 
 async def _export(sql_url: str, file: Path, tables: Sequence[str]) -> None:
-    from penstock.moving import WouldReplaceItself, export_to  # noqa: PLC0415
-    from penstock.moving import export as write  # noqa: PLC0415
+    from penstock.moving import backups  # noqa: PLC0415 - see `app`
 
-    counts: dict[str, int] = {}
-    store = _store(sql_url)
-    try:
-        with Bars() as bars:
-
-            def tell(name: str, done: int, total: int | None) -> None:
-                counts[name] = done
-                bars.tell(name, done, total)
-
-            if file == _STANDARD_OUTPUT:
-                await write(store, sys.stdout.buffer, tables, tell)
-                sys.stdout.buffer.flush()
-            else:
-                await export_to(store, file, tables, tell)
-    except BrokenPipeError:
-        let_go_of_standard_output()
-        raise SystemExit(Code.NO) from None
-    except OSError as exc:
-        raise unwritable(file, exc) from exc
-    except WouldReplaceItself as exc:
-        raise Stop(str(exc), Code.USAGE) from None
-    finally:
-        await store.close()
-    say(f"{sum(counts.values()):,} records of {len(tables)} tables.")
+    async with sql_at(sql_url) as store:
+        records = await _written(
+            file,
+            lambda out, tell: backups.export(store, out, tables, tell),
+            lambda tell: backups.export_to(store, file, tables, tell),
+        )
+    say(f"{records:,} records of {len(tables)} tables.")
 
 
 async def _export_vectors(url: str, file: Path, collections: Sequence[str] | None) -> None:
     from penstock.moving.vectors import export_vectors, export_vectors_to  # noqa: PLC0415 - see `app`
-    from penstock.stores.registry import vector_store  # noqa: PLC0415 - drivers are slow to load
 
-    counts: dict[str, int] = {}
-    store = vector_store(url)
-    try:
+    async with vectors_at(url) as store:
         there = await store.collections()
         if missing := sorted(set(collections or ()).difference(there)):
             raise Stop(f"no such collection: {', '.join(missing)}", Code.NOT_FOUND)
         wanted = [name for name in there if not collections or name in collections]
-        with Bars() as bars:
+        records = await _written(
+            file,
+            lambda out, tell: export_vectors(store, out, wanted, tell),
+            lambda tell: export_vectors_to(store, file, wanted, tell),
+        )
+    say(f"{records:,} records of {len(wanted)} collections.")
 
-            def tell(name: str, done: int, total: int | None) -> None:
-                counts[name] = done
-                bars.tell(name, done, total)
 
-            if file == _STANDARD_OUTPUT:
-                await export_vectors(store, sys.stdout.buffer, wanted, tell)
-                sys.stdout.buffer.flush()
-            else:
-                await export_vectors_to(store, file, wanted, tell)
-    except BrokenPipeError:
-        let_go_of_standard_output()
-        raise SystemExit(Code.NO) from None
-    except OSError as exc:
-        raise unwritable(file, exc) from exc
-    finally:
-        await store.close()
-    say(f"{sum(counts.values()):,} records of {len(wanted)} collections.")
+async def _written(
+    file: Path, into: Callable[[IO[bytes], Tell], Awaitable[None]], replacing: Callable[[Tell], Awaitable[None]]
+) -> int:
+    """How many records *into* has written to standard output, or *replacing* to *file*, with a bar for each name."""
+    counts: dict[str, int] = {}
+    with _writing(file), Bars() as bars:
+
+        def tell(name: str, done: int, total: int | None) -> None:
+            counts[name] = done
+            bars.tell(name, done, total)
+
+        if file == STANDARD_OUTPUT:
+            await into(sys.stdout.buffer, tell)
+            sys.stdout.buffer.flush()
+        else:
+            await replacing(tell)
+    return sum(counts.values())
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    from penstock.moving import WouldReplaceItself  # noqa: PLC0415 - see `app`
+
+    try:
+        with writing(file):
+            yield
+    except WouldReplaceItself as exc:
+        raise Stop(str(exc), Code.USAGE) from None
 
 
 def backup(
@@ -135,26 +129,12 @@ def backup(
 
 
 async def _back_up(sql_url: str, file: Path) -> None:
-    from penstock.moving import WouldReplaceItself, back_up  # noqa: PLC0415 - see `app`
+    from penstock.moving import back_up  # noqa: PLC0415 - see `app`
 
     _refuse_open_database(file)
-    store = _store(sql_url)
-    try:
-        with Bars() as bars:
+    async with sql_at(sql_url) as store:
+        with _writing(file), Bars() as bars:
             await back_up(store, file, bars.tell)
-    except OSError as exc:
-        raise unwritable(file, exc) from exc
-    except WouldReplaceItself as exc:
-        raise Stop(str(exc), Code.USAGE) from None
-    finally:
-        await store.close()
-
-
-def let_go_of_standard_output() -> None:
-    """Whoever read it has seen enough. Python would complain of what is still to be written when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def _refuse_open_database(file: Path) -> None:
@@ -163,14 +143,3 @@ def _refuse_open_database(file: Path) -> None:
         log = file.with_name(file.name + suffix)
         if log.exists() and log.stat().st_size:
             raise Stop(f"{log} lies beside the backup: is {file.name} a database that is in use?", Code.USAGE)
-
-
-def _store(sql_url: str) -> SqlStore:
-    from penstock.stores.registry import sql_store  # noqa: PLC0415 - drivers are slow to load
-
-    return sql_store(sql_url)
-
-
-def unwritable(file: Path, exc: OSError) -> Stop:
-    """Why *file* cannot be written."""
-    return Stop(f"{file} cannot be written: {exc.strerror or exc}", Code.SETUP)

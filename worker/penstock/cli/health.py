@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from penstock.cli.connection import looking_at
+from penstock.cli.connection import looking_at, sql_at
 from penstock.cli.display import print_json, print_table
 from penstock.cli.exits import Code
 from penstock.cli.options import NAMESPACE, REDIS_URL, SQL_URL, Json, Namespace, RedisUrl, SqlUrl
@@ -46,7 +46,6 @@ def health(
 
 async def _examined(redis_url: str | None, namespace: str, sql_url: str) -> Health:
     from penstock.stores.health import Health, NotWell, examined  # noqa: PLC0415 - see `app`
-    from penstock.stores.registry import sql_store  # noqa: PLC0415
     from penstock.wire.server import facts_of, memory_of  # noqa: PLC0415
     from penstock.wire.server_check import verdict_on  # noqa: PLC0415
 
@@ -60,11 +59,8 @@ async def _examined(redis_url: str | None, namespace: str, sql_url: str) -> Heal
         return "; ".join([f"namespace {namespace}", used, *verdict.cautions])
 
     queue = await examined({"queue": queue_answers} if redis_url else {})
-    store = sql_store(sql_url)
-    try:
+    async with sql_at(sql_url) as store:
         found = await store.health()
-    finally:
-        await store.close()
     return Health(checks=[*queue.checks, *found.checks])
 
 
@@ -72,23 +68,20 @@ async def glance(sql_url: str) -> tuple[Health, Totals | None]:
     """Health and totals of the store, within some seconds. Raises only for a URL that makes no sense."""
     from penstock.stores.errors import StoreError  # noqa: PLC0415 - see `app`
     from penstock.stores.health import Check, Health  # noqa: PLC0415
-    from penstock.stores.registry import sql_store  # noqa: PLC0415
 
-    store = sql_store(sql_url)
     health: Health | None = None
-    try:
-        async with asyncio.timeout(_STATUS_TIMEOUT_S):
-            health = await store.health()
-            return health, await store.totals()
-    except StoreError:
-        pass
-    except TimeoutError:
-        if health is None:
-            detail = f"no answer within {_STATUS_TIMEOUT_S:g} s"
-            slow = Check(name="answers", healthy=False, latency_ms=_STATUS_TIMEOUT_S * 1000, detail=detail)
-            health = Health(checks=[slow])
-    finally:
-        await store.close()
+    async with sql_at(sql_url) as store:
+        try:
+            async with asyncio.timeout(_STATUS_TIMEOUT_S):
+                health = await store.health()
+                return health, await store.totals()
+        except StoreError:
+            pass
+        except TimeoutError:
+            if health is None:
+                detail = f"no answer within {_STATUS_TIMEOUT_S:g} s"
+                slow = Check(name="answers", healthy=False, latency_ms=_STATUS_TIMEOUT_S * 1000, detail=detail)
+                health = Health(checks=[slow])
     return health or Health(checks=[]), None
 
 

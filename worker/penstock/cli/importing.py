@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,7 +15,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from penstock.cli.bars import Bars
-from penstock.cli.connection import ask
+from penstock.cli.connection import ask, sql_at, vectors_at
 from penstock.cli.conversations import NotAConversation, Turn, pieces_of, turns_of
 from penstock.cli.display import complain, console, print_json, say
 from penstock.cli.exits import Code, Stop
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from penstock.moving.loading import Loaded
     from penstock.moving.sources import Source
     from penstock.producer import Producer
+    from penstock.stores.contract import SqlStore
+    from penstock.stores.vector_contract import VectorStore
 
 
 @dataclass(slots=True)
@@ -89,26 +92,33 @@ def import_(
     vectors = [each for each in sources if each.is_vectors]
     direct = [each for each in sources if not each.is_conversations and not each.is_vectors]
     folders = [each for each in files if each.is_dir()]
+    way = _Way(redis_url=redis_url, namespace=namespace, stream=stream, until="stored" if wait else "queued")
     if conversations:
-        workers = ask(redis_url, namespace, Queue.workers)
-        if wait and not workers:
-            say(f"No worker runs in the namespace {namespace}; --wait waits for one: penstock worker", "yellow")
+        _tell_of_no_worker(way)
     refused = 0
     if direct or folders:
-        loaded = asyncio.run(_load(direct, folders, sql_url, zone))
-        _show(loaded, _direct_sentence(loaded), json=json)
-        refused += loaded.refused
+        refused += _shown(asyncio.run(_load(sql_at(sql_url), "records", direct, folders, zone)), json=json)
     if vectors:
-        loaded = asyncio.run(_load_vectors(vectors, vector_url, zone))
-        _show(loaded, _direct_sentence(loaded), json=json)
-        refused += loaded.refused
+        refused += _shown(asyncio.run(_load(vectors_at(vector_url), "vectors", vectors, [], zone)), json=json)
     if conversations:
-        way = _Way(redis_url=redis_url, namespace=namespace, stream=stream, until="stored" if wait else "queued")
         tally = asyncio.run(_import(conversations, way, timeout))
         _show(tally, _sentence(tally, wait), json=json)
         refused += tally.refused
     if refused:
         raise SystemExit(Code.NO)
+
+
+def _tell_of_no_worker(way: _Way) -> None:
+    workers = ask(way.redis_url, way.namespace, Queue.workers)
+    if way.until == "stored" and not workers:
+        say(f"No worker runs in the namespace {way.namespace}; --wait waits for one: penstock worker", "yellow")
+
+
+def _shown(loaded: Loaded, *, json: bool) -> int:
+    """How many lines were refused."""
+    skipped = f"; {loaded.refused:,} refused" if loaded.refused else ""
+    _show(loaded, f"{loaded.records:,} records, {loaded.new:,} of them new: the store holds them{skipped}.", json=json)
+    return loaded.refused
 
 
 def _show(done: Tally | Loaded, sentence: str, *, json: bool) -> None:
@@ -132,42 +142,26 @@ def _sources(files: Sequence[Path]) -> list[Source]:
     return sources
 
 
-async def _load_vectors(sources: Sequence[Source], url: str, zone: ZoneInfo) -> Loaded:
-    """Straight into the vector store, which is set up."""
-    from penstock.moving import Loader, load  # noqa: PLC0415 - see `app`
-    from penstock.stores.registry import vector_store  # noqa: PLC0415 - drivers are slow to load
-
-    store = vector_store(url)
-    try:
-        await store.setup()
-        with Bars() as bars:
-            loader = Loader(store, bars.complain, lambda done: bars.tell("vectors", done))
-            for source in sources:
-                await load(source, loader, zone)
-            await loader.flush()
-    finally:
-        await store.close()
-    return loader.loaded
-
-
-async def _load(sources: Sequence[Source], folders: Sequence[Path], sql_url: str, zone: ZoneInfo) -> Loaded:
-    """Straight into the store, which is set up."""
+async def _load(
+    opened: AbstractAsyncContextManager[SqlStore | VectorStore],
+    what: str,
+    sources: Sequence[Source],
+    folders: Sequence[Path],
+    zone: ZoneInfo,
+) -> Loaded:
+    """Straight into the store that is *opened*, which is set up; *what* it gets is told meanwhile."""
     from penstock.moving import Loader, load, load_folder  # noqa: PLC0415 - see `app`
-    from penstock.stores.registry import sql_store  # noqa: PLC0415 - drivers are slow to load
 
-    store = sql_store(sql_url)
-    try:
+    async with opened as store:
         await store.setup()
         with Bars() as bars:
-            loader = Loader(store, bars.complain, lambda done: bars.tell("records", done))
+            loader = Loader(store, bars.complain, lambda done: bars.tell(what, done))
             for source in sources:
                 await load(source, loader, zone)
             for folder in folders:
                 for source in await load_folder(folder, loader, zone):
                     loader.refuse(str(source.path), "conversations go through the queue; import this file by its name")
             await loader.flush()
-    finally:
-        await store.close()
     return loader.loaded
 
 
@@ -270,8 +264,3 @@ def _sentence(tally: Tally, waited: bool) -> str:
     messages = f"{tally.messages:,} message{'' if tally.messages == 1 else 's'}"
     conversations = f"{tally.conversations:,} conversation{'' if tally.conversations == 1 else 's'}"
     return f"{messages} of {conversations}: {done}{skipped}."
-
-
-def _direct_sentence(loaded: Loaded) -> str:
-    skipped = f"; {loaded.refused:,} refused" if loaded.refused else ""
-    return f"{loaded.records:,} records, {loaded.new:,} of them new: the store holds them{skipped}."

@@ -40,6 +40,7 @@ Until = Annotated[datetime | None, typer.Option(parser=time_of, metavar="TIME", 
 Newest = Annotated[bool, typer.Option("--newest-first", help="The latest first.")]
 Agent = Annotated[str | None, typer.Option("--agent", "--agent-id", help="Of this agent.")]
 OfSession = Annotated[str | None, typer.Option("--session", "--session-id", help="Of this session.")]
+OfRole = Annotated[list[str] | None, typer.Option("--role", help="user, assistant, tool, ...; may be repeated.")]
 OfUser = Annotated[str | None, typer.Option("--user", "--user-id", help="Of this user.")]
 Where = Annotated[
     str | None, typer.Option(metavar="JSON", help='A filter on the metadata or data: \'{"lang": "en"}\'.')

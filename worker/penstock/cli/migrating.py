@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from penstock.cli.connection import sql_at, vectors_at
 from penstock.cli.display import console, print_json
 from penstock.cli.exits import Code
 from penstock.cli.options import SQL_URL, VECTOR_URL, Json, SqlUrl, VectorUrl
@@ -46,10 +47,7 @@ def migrate(
 
 async def _migrated(sql_url: str, vector_url: str, *, dry_run: bool) -> tuple[SchemaVersion, SchemaVersion]:
     """How far the schema was, and how far it is."""
-    from penstock.stores.registry import sql_store  # noqa: PLC0415 - see `app`
-
-    store = sql_store(sql_url)
-    try:
+    async with sql_at(sql_url) as store:
         before = await store.schema()
         if await _vectors_wait(vector_url, dry_run=dry_run):
             before = before._replace(pending=[*before.pending, _VECTORS])
@@ -57,19 +55,15 @@ async def _migrated(sql_url: str, vector_url: str, *, dry_run: bool) -> tuple[Sc
             return before, before
         await store.setup()  # also where no migration waits: it has the level that the URL asks for to look after
         return before, await store.schema()
-    finally:
-        await store.close()
 
 
 async def _vectors_wait(vector_url: str, *, dry_run: bool) -> bool:
     """Whether the schema of vectors lacks anything; it is made then, unless *dry_run*."""
     from penstock.stores.errors import SchemaTooOld  # noqa: PLC0415 - see `app`
-    from penstock.stores.registry import vector_store  # noqa: PLC0415
 
     if urlsplit(vector_url).scheme.partition("+")[0] not in _DATABASES:
         return False
-    store = vector_store(vector_url)
-    try:
+    async with vectors_at(vector_url) as store:
         try:
             await store.setup(migrate=False)
             waits = False
@@ -78,8 +72,6 @@ async def _vectors_wait(vector_url: str, *, dry_run: bool) -> bool:
         if not dry_run:
             await store.setup()
         return waits
-    finally:
-        await store.close()
 
 
 def _show(before: SchemaVersion, after: SchemaVersion) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -80,6 +80,15 @@ ConfigFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="JSON on standard output, one object a line.")]
+
+
+class StoreUrls(NamedTuple):
+    """Where the stores are, for commands that look into several."""
+
+    sql: str
+    vectors: str
+    key_values: str
+    """Empty where they are in the SQL store."""
 
 
 def environment(redis_url: str, namespace: str, sql_url: str, vector_url: str) -> dict[str, str]:

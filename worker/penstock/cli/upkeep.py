@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.cli.connection import sql_at, vectors_at
 from penstock.cli.display import console, print_json, print_table
 from penstock.cli.options import SQL_URL, VECTOR_URL, Json, SqlUrl, VectorUrl
 from penstock.wire.ids import wall_clock_us
@@ -51,29 +52,23 @@ def upkeep(
 
 
 async def _done(config: WorkerConfig, *, dry_run: bool) -> Sequence[Done]:
-    from penstock.stores.registry import sql_store  # noqa: PLC0415 - as above
     from penstock.worker.upkeep import Run, rehearse, told  # noqa: PLC0415 - as above
 
-    store = sql_store(config.sql_url)
-    try:
+    async with sql_at(config.sql_url) as store:
         await store.check()  # there is one: nothing is made here
         if dry_run:
             return told(await rehearse(store, config, wall_clock_us()))
         run = Run(store, config, wall_clock_us())
         await run.perform()
         return told(run.done)
-    finally:
-        await store.close()
 
 
 async def _tended(config: WorkerConfig, *, dry_run: bool) -> dict[str, int]:
     """What was done about the vectors, or how many collections it would be done for."""
-    from penstock.stores.registry import vector_store  # noqa: PLC0415 - as above
     from penstock.worker.tending import tend_all  # noqa: PLC0415 - as above
     from penstock.worker.upkeep import due, go_on  # noqa: PLC0415 - as above
 
-    store = vector_store(config.vector_url)
-    try:
+    async with vectors_at(config.vector_url) as store:
         if dry_run:
             waiting = [name for name in await store.collections() if await store.is_due(name)]
             return {"collections": len(waiting)} if waiting else {}
@@ -81,8 +76,6 @@ async def _tended(config: WorkerConfig, *, dry_run: bool) -> dict[str, int]:
         before_us, _ = due(config, wall_clock_us())["tombstones"]
         await tend_all(store, before_us, go_on, done)
         return dict(done)
-    finally:
-        await store.close()
 
 
 def _rows(done: Sequence[Done]) -> list[list[object]]:

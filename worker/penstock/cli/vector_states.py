@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from penstock.cli.connection import vectors_at
 from penstock.cli.display import print_table, say
 
 if TYPE_CHECKING:
@@ -29,22 +30,19 @@ class VectorGlance(NamedTuple):
     async def at(cls, url: str) -> VectorGlance:
         """How the collections at *url* lie. Raises only for a URL that makes no sense."""
         from penstock.stores.errors import StoreError  # noqa: PLC0415 - see `app`
-        from penstock.stores.registry import vector_store  # noqa: PLC0415
 
-        store = vector_store(url)
         shapes: list[tuple[str, Shape]] = []
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                for name in await store.collections():
-                    shape = await store.shape(name)
-                    if shape is not None:  # it was dropped meanwhile
-                        shapes.append((name, shape))
-        except StoreError as exc:
-            return cls(shapes, str(exc))
-        except TimeoutError:
-            return cls(shapes, f"no answer within {_TIMEOUT_S:g} s")
-        finally:
-            await store.close()
+        async with vectors_at(url) as store:
+            try:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    for name in await store.collections():
+                        shape = await store.shape(name)
+                        if shape is not None:  # it was dropped meanwhile
+                            shapes.append((name, shape))
+            except StoreError as exc:
+                return cls(shapes, str(exc))
+            except TimeoutError:
+                return cls(shapes, f"no answer within {_TIMEOUT_S:g} s")
         return cls(shapes, None)
 
     def as_json(self) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.connection import looking_at
+from penstock.cli.connection import looking_at, sql_at, vectors_at
 from penstock.cli.display import print_json, print_table, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.ledger import Status
@@ -24,6 +24,7 @@ from penstock.cli.options import (
     Namespace,
     RedisUrl,
     SqlUrl,
+    StoreUrls,
     VectorUrl,
 )
 
@@ -59,7 +60,7 @@ def verify(  # noqa: PLR0917 - options
     With --repair texts are embedded again, rows are made again of what their vectors know, and vectors of deleted rows
     are deleted. Exit code 1 where something was found.
     """
-    stores = _Stores(sql_url, vector_url, key_value_url)
+    stores = StoreUrls(sql_url, vector_url, key_value_url)
     found = asyncio.run(_verify(collection, younger_s, (redis_url, namespace), stores, repair=repair))
     counts = Counter(each.lacks for each in found)
     if json:
@@ -83,32 +84,23 @@ def _a(lack: str) -> str:
     return f"{'its' if lack == 'deletion' else 'a'} {lack}"
 
 
-class _Stores(NamedTuple):
-    """Where to look."""
-
-    sql_url: str
-    vector_url: str
-    key_value_url: str
-
-
 async def _verify(
-    collection: str, younger_s: float, queue_at: tuple[str, str], stores: _Stores, *, repair: bool
+    collection: str, younger_s: float, queue_at: tuple[str, str], stores: StoreUrls, *, repair: bool
 ) -> list[Finding]:
     from penstock.moving import reconciling  # noqa: PLC0415 - see `app`
     from penstock.producer import Producer  # noqa: PLC0415
-    from penstock.stores.registry import key_value_store, sql_store, vector_store  # noqa: PLC0415
+    from penstock.stores.registry import key_value_store  # noqa: PLC0415
     from penstock.wire.ids import wall_clock_us  # noqa: PLC0415
 
     async with looking_at(*queue_at) as queue:
         settled_ms = (await Status.of(queue)).stored_up_to.timestamp() * 1000
     before_us = int(min(wall_clock_us() - younger_s * 1e6, settled_ms * 1000))
     async with AsyncExitStack() as stack:
-        sql, vectors = sql_store(stores.sql_url), vector_store(stores.vector_url)
-        stack.push_async_callback(sql.close)
-        stack.push_async_callback(vectors.close)
+        sql = await stack.enter_async_context(sql_at(stores.sql))
+        vectors = await stack.enter_async_context(vectors_at(stores.vectors))
         values: KeyValueReading = sql
-        if stores.key_value_url:
-            values = kept = key_value_store(stores.key_value_url)
+        if stores.key_values:
+            values = kept = key_value_store(stores.key_values)
             stack.push_async_callback(kept.close)
         found = [each async for each in reconciling.findings(sql, values, vectors, collection, before_us)]
         if repair and found:
