@@ -170,7 +170,7 @@ async def test_a_search_looks_further_than_what_is_not_to_be_found(store: PointS
 async def test_a_collection_of_somebody_else_is_left_alone(store: PointStore) -> None:
     engine = store._engine
     assert isinstance(engine, ChromaEngine)
-    engine._connected().create_collection("penstock-docs-v", embedding_function=None)
+    engine._connection.client().create_collection("penstock-docs-v", embedding_function=None)
 
     with pytest.raises(StoreRejected, match="not made by Penstock"):
         await store.write([embedding("a")])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -15,6 +14,7 @@ from penstock.stores.chroma.names import chroma_name
 from penstock.stores.chroma.translate import translated
 from penstock.stores.errors import StoreRejected
 from penstock.stores.metrics import METRICS, floats_of
+from penstock.stores.points import homes
 from penstock.stores.points.engine import VERSION, Layout, Missing, Near, Point, Standing, Wanted
 from penstock.stores.threads import Threads
 
@@ -33,18 +33,8 @@ _AT_ONCE = 1_000
 _T = TypeVar("_T")
 
 
-class Home(Protocol):
+class Home(homes.Home[Any], Protocol):
     """Where a Chroma is."""
-
-    @property
-    def alone(self) -> bool:
-        """Nobody else can have it open."""
-
-    def make(self) -> None:
-        """Make ready what is needed before a client can be."""
-
-    def connect(self, held: contextlib.ExitStack) -> Any:
-        """A client, and in *held* how to let go of it."""
 
     def clear(self) -> None:
         """Remove what dropped collections have left."""
@@ -71,9 +61,7 @@ class ChromaEngine:
         self.home = home
         self.shared = not home.alone
         self._threads = Threads(str(home))
-        self._connecting = threading.Lock()
-        self._held = contextlib.ExitStack()
-        self._client: Any = None
+        self._connection = homes.Connection(home)
         self._opened: dict[str, _Opened] = {}
         self._fields: dict[str, dict[str, set[str]]] = {}
         """By collection and key, what a row's metadata had when its version was read."""
@@ -91,13 +79,13 @@ class ChromaEngine:
 
         def connect() -> None:
             self.home.make()
-            self._connected()
+            self._connection.client()
 
         await self._run(connect)
 
     async def check(self) -> None:
         """See `Engine.check`."""
-        await self._run(lambda: self._connected().count_collections())
+        await self._run(lambda: self._connection.client().count_collections())
 
     async def close(self) -> None:
         """See `Engine.close`."""
@@ -122,7 +110,7 @@ class ChromaEngine:
 
         def create() -> None:
             with contextlib.suppress(UniqueConstraintError):
-                self._connected().create_collection(
+                self._connection.client().create_collection(
                     chroma_name(name),
                     configuration={"hnsw": {**searched, "max_neighbors": LINKS}},
                     metadata={"penstock": name, "metric": layout.metric, "dimension": layout.dimension},
@@ -138,7 +126,7 @@ class ChromaEngine:
         def drop() -> bool:
             self._opened.pop(name, None)
             try:
-                self._connected().delete_collection(chroma_name(name))
+                self._connection.client().delete_collection(chroma_name(name))
             except NotFoundError:
                 return False
             self.home.clear()
@@ -162,7 +150,7 @@ class ChromaEngine:
         def upsert(opened: _Opened) -> None:
             fields = self._fields.get(name, {})
             made = [rows.to_row(each, opened.layout, fields.get(each.id, set())) for each in points]
-            most = self._connected().get_max_batch_size()
+            most = self._connection.client().get_max_batch_size()
             for at in range(0, len(made), most):
                 ids, vectors, metadata = zip(*made[at : at + most], strict=True)
                 opened.rows.upsert(ids=list(ids), embeddings=list(vectors), metadatas=list(metadata))
@@ -249,24 +237,14 @@ class ChromaEngine:
 
         return await self._threads.run(translating)
 
-    def _connected(self) -> Any:
-        with self._connecting:
-            if self._client is None:
-                with contextlib.ExitStack() as held:
-                    self._client = self.home.connect(held)
-                    self._held = held.pop_all()
-            return self._client
-
     def _let_go(self) -> None:
-        with self._connecting, contextlib.suppress(Exception):
-            self._opened.clear()
-            self._client = None
-            self._held.close()
+        self._opened.clear()
+        self._connection.close()
 
     def _names(self) -> list[str]:
         names: list[str] = []
         while True:
-            page = self._connected().list_collections(limit=_AT_ONCE, offset=len(names))
+            page = self._connection.client().list_collections(limit=_AT_ONCE, offset=len(names))
             names += [(each.metadata or {}).get("penstock", "") for each in page]
             if len(page) < _AT_ONCE:
                 return [name for name in names if name]
@@ -274,7 +252,7 @@ class ChromaEngine:
     def _open(self, name: str) -> _Opened:
         found = self._opened.get(name)
         if found is None:
-            found_rows = self._connected().get_collection(chroma_name(name), embedding_function=None)
+            found_rows = self._connection.client().get_collection(chroma_name(name), embedding_function=None)
             found = self._opened[name] = _Opened(found_rows, _layout_of(name, found_rows.metadata or {}))
         return found
 

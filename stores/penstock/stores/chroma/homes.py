@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +16,9 @@ from chromadb.config import Settings
 from penstock.stores.chroma.engine import ChromaEngine
 from penstock.stores.chroma.leftovers import remove_leftovers
 from penstock.stores.errors import BadStoreURL, StoreUnavailable
+from penstock.stores.lockfiles import hold
 from penstock.stores.metrics import own_metric, url_options
+from penstock.stores.points.addresses import server_address
 from penstock.stores.points.store import PointStore
 
 PORT = 8000
@@ -49,18 +49,8 @@ def open_vector(url: str) -> PointStore:
 
 
 def _server(url: str, options: Mapping[str, str]) -> Server:
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        raise BadStoreURL("the port of chroma:// is no number from 0 to 65535; Chroma's is 8000") from None
-    if not parts.hostname:
-        raise BadStoreURL("chroma:// needs a host before the port: chroma://localhost:8000/")
-    token = options.get("token") or (unquote(parts.password) if parts.password else None)
-    ssl = options.get("ssl", "true" if token else "false")
-    if ssl not in ("true", "false"):
-        raise BadStoreURL(f"ssl is {ssl!r}; true or false is needed. It is true where there is a token")
-    return Server(host=parts.hostname, port=port or PORT, ssl=ssl == "true", token=token)
+    at = server_address(url, options, port=PORT, key="token", tls="ssl")
+    return Server(host=at.host, port=at.port, ssl=at.tls, token=at.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +76,7 @@ class Folder:
         """
         if not self.path.is_dir():
             raise StoreUnavailable(f"folder {self.path} is not there; was the store set up?")
-        lock = os.open(self.path / "penstock.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        held.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreUnavailable(f"{self}: another process has the folder open, and only one can") from None
+        hold(self.path / "penstock.lock", held, f"{self}: another process has the folder open, and only one can")
         client: Any = chromadb.PersistentClient(self.path.absolute(), _settings())
         held.callback(client.close)
         return client

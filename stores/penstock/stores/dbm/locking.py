@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from penstock.stores.errors import StoreUnavailable
+from penstock.stores.lockfiles import open_lock, take
 
 _FIRST_PAUSE_S = 0.0005
 _LONGEST_PAUSE_S = 0.02
@@ -31,7 +32,7 @@ class FileLock:
             StoreUnavailable: Somebody else had it until the deadline.
         """
         if self._handle is None:
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._handle = open_lock(self._path)
         try:
             self._take(self._handle)
             yield
@@ -43,7 +44,7 @@ class FileLock:
     def _take(self, handle: int) -> None:
         deadline = time.monotonic() + self._timeout_s
         pause = _FIRST_PAUSE_S
-        while not _taken(handle):
+        while not take(handle):
             if time.monotonic() >= deadline:
                 raise StoreUnavailable(f"another process holds {self._path}; see who with: fuser {self._path}")
             time.sleep(pause)
@@ -54,11 +55,3 @@ class FileLock:
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)
-
-
-def _taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

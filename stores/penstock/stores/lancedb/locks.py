@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from penstock.stores.errors import StoreUnavailable
+from penstock.stores.lockfiles import open_lock, take
 
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05
@@ -34,19 +34,11 @@ async def lock_tables(folder: Path, collections: Iterable[str], timeout_s: float
 
 
 async def _lock(path: Path, held: contextlib.ExitStack, deadline: float) -> None:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    held.callback(os.close, handle)
+    lock = open_lock(path)
+    held.callback(os.close, lock)
     pause = _FIRST_PAUSE_S
-    while not _taken(handle):
+    while not take(lock):
         if time.monotonic() >= deadline:
             raise StoreUnavailable(f"another writer holds {path}; see who with: fuser {path}")
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
-
-
-def _taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +17,7 @@ from penstock.stores.milvus import rows
 from penstock.stores.milvus.filtering import to_text
 from penstock.stores.milvus.names import collection_of, milvus_name
 from penstock.stores.milvus.translate import NOT_LOADED, translated
+from penstock.stores.points import homes
 from penstock.stores.points.encoding import point_id
 from penstock.stores.points.engine import BREADTH, TERMS, VERSION, Layout, Missing, Near, Point, Standing, Wanted
 from penstock.stores.points.filtering import NUMBERS
@@ -43,22 +43,12 @@ _AT_ONCE = 1_000
 _T = TypeVar("_T")
 
 
-class Home(Protocol):
+class Home(homes.Home[MilvusClient], Protocol):
     """Where a Milvus is."""
-
-    @property
-    def alone(self) -> bool:
-        """Nobody else can have it open: Lite."""
 
     @property
     def exact_below(self) -> int:
         """See `Engine.exact_below`."""
-
-    def make(self) -> None:
-        """Make ready what is needed before a client can be."""
-
-    def connect(self, held: contextlib.ExitStack) -> MilvusClient:
-        """A client, and in *held* how to let go of it."""
 
 
 class MilvusEngine:
@@ -77,9 +67,7 @@ class MilvusEngine:
         self.shared = not home.alone
         self.exact_below = home.exact_below
         self._threads = Threads(str(home))
-        self._connecting = threading.Lock()
-        self._held = contextlib.ExitStack()
-        self._client: MilvusClient | None = None
+        self._connection = homes.Connection(home)
         self._layouts: dict[str, Layout] = {}
 
     def turn(self, name: str) -> int | None:  # noqa: ARG002 - a file is one's own for as long as it is open
@@ -100,7 +88,7 @@ class MilvusEngine:
 
     async def close(self) -> None:
         """See `Engine.close`."""
-        await self._threads.close(self._let_go)
+        await self._threads.close(self._connection.close)
 
     async def names(self) -> Sequence[str]:
         """See `Engine.names`."""
@@ -252,7 +240,7 @@ class MilvusEngine:
             with translated(f"{self.home}, collection {name}" if name else str(self.home)):
                 if make:
                     self.home.make()
-                client = self._connected()
+                client = self._connection.client()
                 try:
                     return work(client)
                 except MilvusException as exc:
@@ -263,19 +251,6 @@ class MilvusEngine:
                     return work(client)
 
         return await self._threads.run(translating)
-
-    def _connected(self) -> MilvusClient:
-        with self._connecting:
-            if self._client is None:
-                with contextlib.ExitStack() as held:
-                    self._client = self.home.connect(held)
-                    self._held = held.pop_all()
-            return self._client
-
-    def _let_go(self) -> None:
-        with self._connecting, contextlib.suppress(Exception):
-            self._client = None
-            self._held.close()
 
 
 def _schema(layout: Layout) -> Any:

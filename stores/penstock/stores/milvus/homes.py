@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +12,10 @@ from urllib.parse import unquote, urlsplit
 from pymilvus import MilvusClient
 
 from penstock.stores.errors import BadStoreURL, StoreUnavailable
+from penstock.stores.lockfiles import hold
 from penstock.stores.metrics import own_metric, url_options
 from penstock.stores.milvus.engine import MilvusEngine
+from penstock.stores.points.addresses import server_address
 from penstock.stores.points.store import PointStore
 
 PORT = 19530
@@ -54,18 +54,8 @@ def open_vector(url: str) -> PointStore:
 
 
 def _server(url: str, options: Mapping[str, str]) -> Server:
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        raise BadStoreURL("the port of milvus:// is no number from 0 to 65535; Milvus has 19530") from None
-    if not parts.hostname:
-        raise BadStoreURL("milvus:// needs a host before the port: milvus://localhost:19530/")
-    token = options.get("token") or (unquote(parts.password) if parts.password else None)
-    ssl = options.get("ssl", "true" if token else "false")
-    if ssl not in ("true", "false"):
-        raise BadStoreURL(f"ssl is {ssl!r}; true or false is needed. It is true where there is a token")
-    return Server(host=parts.hostname, port=port or PORT, ssl=ssl == "true", token=token)
+    at = server_address(url, options, port=PORT, key="token", tls="ssl")
+    return Server(host=at.host, port=at.port, ssl=at.tls, token=at.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +85,11 @@ class Lite:
         path = self.path.absolute()
         if not path.parent.is_dir():
             raise StoreUnavailable(f"folder {path.parent} is not there; was the store set up?")
-        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        held.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreUnavailable(f"{self}: another process has the file open, and only one can") from None
+        hold(
+            path.with_name(f"{path.name}.lock"),
+            held,
+            f"{self}: another process has the file open, and only one can",
+        )
         held.callback(server_manager_instance.release_server, str(path))
         client = MilvusClient(str(path))
         held.callback(client.close)

@@ -13,6 +13,7 @@ from typing import Any
 
 import qdrant_edge as qdrant
 
+from penstock.stores.lockfiles import open_lock, take
 from penstock.stores.points.engine import Missing
 
 CONFIG = "edge_config.json"
@@ -180,12 +181,8 @@ class _Lock:
     def take(self) -> bool:
         """Have it alone; False where somebody else has it."""
         if self._file is None:
-            self._file = self._open()
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+            self._file = open_lock(self._path)
+        return take(self._file)
 
     def give(self) -> None:
         """Let others have it."""
@@ -195,7 +192,7 @@ class _Lock:
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
         """Have it with others who share it."""
-        file = self._open()
+        file = open_lock(self._path)
         try:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield
@@ -207,6 +204,3 @@ class _Lock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-    def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

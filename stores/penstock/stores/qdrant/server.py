@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import grpc as grpcio
 from qdrant_client import AsyncQdrantClient, grpc
 from qdrant_client.common.client_exceptions import QdrantException
 
-from penstock.stores.errors import BadStoreURL, StoreError, StoreRejected, StoreUnavailable
+from penstock.stores.errors import StoreError, StoreRejected, StoreUnavailable
 from penstock.stores.metrics import own_metric, url_options
+from penstock.stores.points.addresses import server_address
 from penstock.stores.points.encoding import point_id
 from penstock.stores.points.engine import (
     BREADTH,
@@ -75,18 +75,8 @@ def open_vector(url: str) -> PointStore:
 
 
 def _address(url: str, options: Mapping[str, str]) -> Address:
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        raise BadStoreURL("the port of qdrant:// is no number from 0 to 65535; Qdrant's gRPC has 6334") from None
-    if not parts.hostname or parts.path not in ("", "/"):
-        raise BadStoreURL("qdrant:// needs a host and no path: qdrant://localhost:6334/?api_key=...&https=true")
-    key = options.get("api_key") or (unquote(parts.password) if parts.password else None)
-    https = options.get("https", "true" if key else "false")
-    if https not in ("true", "false"):
-        raise BadStoreURL(f"https is {https!r}; true or false is needed. It is true where there is an api_key")
-    return Address(host=parts.hostname, port=port or PORT, https=https == "true", api_key=key)
+    at = server_address(url, options, port=PORT, key="api_key", tls="https")
+    return Address(host=at.host, port=at.port, https=at.tls, api_key=at.key)
 
 
 class ServerEngine:

@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 
 from penstock.stores.errors import BadStoreURL
 from penstock.stores.metrics import Metric, own_metric, url_options
+from penstock.stores.points.addresses import MAX_PORT, given_port, speaks_tls
 
 PORT = 8080
 GRPC_PORT = 50051
 TLS_PORT = 443
-
-_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +39,18 @@ def parse(url: str) -> Address:
     """
     options = url_options(url, "grpc_port", "grpc_host", "api_key", "https", "metric")
     parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        raise BadStoreURL(f"the port of weaviate:// is no number from 0 to {_MAX_PORT}; {PORT} is usual") from None
+    port = given_port(url, PORT)
     if not parts.hostname or "@" in parts.netloc or parts.path not in {"", "/"}:
         raise BadStoreURL(
             "weaviate:// needs a host and no path: weaviate://localhost:8080/?grpc_port=50051&api_key=..."
         )
-    https = options.get("https", "true" if options.get("api_key") else "false")
-    if https not in {"true", "false"}:
-        raise BadStoreURL(f"https is {https!r}; true or false is needed. It is true where there is an api_key")
-    is_tls = https == "true"
+    https = speaks_tls(options, "https", "api_key", is_usual=bool(options.get("api_key")))
     return Address(
         host=parts.hostname,
-        port=port or (TLS_PORT if is_tls else PORT),
+        port=port or (TLS_PORT if https else PORT),
         grpc_host=options.get("grpc_host") or parts.hostname,
-        grpc_port=_port(options, TLS_PORT if is_tls else GRPC_PORT),
-        https=is_tls,
+        grpc_port=_port(options, TLS_PORT if https else GRPC_PORT),
+        https=https,
         api_key=options.get("api_key") or None,
         metric=own_metric(options),
     )
@@ -65,6 +58,6 @@ def parse(url: str) -> Address:
 
 def _port(options: Mapping[str, str], usual: int) -> int:
     text = options.get("grpc_port") or str(usual)
-    if not text.isdecimal() or not 0 < int(text) <= _MAX_PORT:
-        raise BadStoreURL(f"grpc_port is {text!r}; a number from 1 to {_MAX_PORT} is needed, {GRPC_PORT} is usual")
+    if not text.isdecimal() or not 0 < int(text) <= MAX_PORT:
+        raise BadStoreURL(f"grpc_port is {text!r}; a number from 1 to {MAX_PORT} is needed, {GRPC_PORT} is usual")
     return int(text)
