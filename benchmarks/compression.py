@@ -23,6 +23,9 @@ from penstock.producer import Producer
 AT_ONCE = 500
 PACED_RATE = 10_000
 PACED_S = 2.0
+DIFFERENT = 20_000
+"""Texts and events of each sort; they come again."""
+
 LEAD = 0.1
 """Of the records: drained before the clock starts, while the worker gets going."""
 
@@ -52,29 +55,9 @@ class Cost(NamedTuple):
 def contents() -> list[Content]:
     """Text of 300 characters that follows the project's own, log events, and text that nothing is saved on."""
     rng = random.Random(7)
-    words = " ".join(page.read_text() for page in sorted(Path(__file__).parents[1].glob("docs/*.md"))).split()
-    after: defaultdict[str, list[str]] = defaultdict(list)
-    for word, following in itertools.pairwise(words):
-        after[word].append(following)
-
-    def prose() -> str:
-        said = [rng.choice(words)]
-        while sum(map(len, said)) + len(said) < 300:
-            said.append(rng.choice(after[said[-1]] or words))
-        return " ".join(said)[:300]
-
-    texts = [prose() for _ in range(20_000)]
-    noise = [base64.b64encode(rng.randbytes(225)).decode() for _ in range(20_000)]
-    events = [
-        {
-            "tool": rng.choice(["search", "browse", "sql", "python"]),
-            "duration_ms": rng.randint(1, 9_000),
-            "tokens": {"prompt": rng.randint(10, 9_000), "completion": rng.randint(1, 2_000)},
-            "request_id": uuid.UUID(int=rng.getrandbits(128)).hex,
-            "ok": rng.random() < 0.97,
-        }
-        for _ in range(20_000)
-    ]
+    texts = prose(rng)
+    noise = [base64.b64encode(rng.randbytes(225)).decode() for _ in range(DIFFERENT)]
+    events = tool_calls(rng)
 
     def message(content: list[str]) -> Callable[[Producer, int], object]:
         return lambda producer, n: producer.message(
@@ -90,6 +73,36 @@ def contents() -> list[Content]:
         Content("prose", "messages", message(texts)),
         Content("JSON log events", "logs", event),
         Content("base64 of noise", "messages", message(noise)),
+    ]
+
+
+def prose(rng: random.Random) -> list[str]:
+    """Texts in which a word follows another as it does in the project's documents."""
+    words = " ".join(page.read_text() for page in sorted(Path(__file__).parents[1].glob("docs/*.md"))).split()
+    after: defaultdict[str, list[str]] = defaultdict(list)
+    for word, following in itertools.pairwise(words):
+        after[word].append(following)
+
+    def text() -> str:
+        said = [rng.choice(words)]
+        while sum(map(len, said)) + len(said) < 300:
+            said.append(rng.choice(after[said[-1]] or words))
+        return " ".join(said)[:300]
+
+    return [text() for _ in range(DIFFERENT)]
+
+
+def tool_calls(rng: random.Random) -> list[dict[str, object]]:
+    """What agents log of their tools."""
+    return [
+        {
+            "tool": rng.choice(["search", "browse", "sql", "python"]),
+            "duration_ms": rng.randint(1, 9_000),
+            "tokens": {"prompt": rng.randint(10, 9_000), "completion": rng.randint(1, 2_000)},
+            "request_id": uuid.UUID(int=rng.getrandbits(128)).hex,
+            "ok": rng.random() < 0.97,
+        }
+        for _ in range(DIFFERENT)
     ]
 
 
@@ -162,14 +175,39 @@ def turn(content: Content, compression: str) -> float:
         return asyncio.run(longest_turn(environment, content))
 
 
+def row(name: str, cost: Cost, turn_ms: float) -> list[str]:
+    """A row of the table."""
+    return [
+        name,
+        f"{cost.bytes:.0f}",
+        f"{cost.sent:,.0f}",
+        f"{cost.producer_us:.1f}",
+        f"{cost.server_us:.2f}",
+        f"{cost.drained:,.0f}",
+        f"{cost.worker_us:.1f}",
+        f"{turn_ms:.1f}",
+    ]
+
+
+HEAD = (
+    "records",
+    "queue memory, B",
+    "into the queue, /s",
+    "producer, us",
+    "queue server, us",
+    "drained into SQLite, /s",
+    "worker, us",
+    f"longest turn of the loop at {PACED_RATE:,}/s, ms",
+)
+
+
 def main() -> None:
-    """Print the tables."""
+    """Print the table."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--records", type=int, default=40_000)
     arguments.add_argument("--runs", type=int, default=3)
     given = arguments.parse_args()
-    kinds = contents()
-    choices = [(content, choice) for content in kinds for choice in ("none", "zstd")]
+    choices = [(content, choice) for content in contents() for choice in ("none", "zstd")]
     costs: dict[tuple[str, str], list[Cost]] = defaultdict(list)
     turns: dict[tuple[str, str], list[float]] = defaultdict(list)
     for _ in range(given.runs):
@@ -177,34 +215,11 @@ def main() -> None:
             costs[content.name, choice].append(cost(content, choice, given.records))
             turns[content.name, choice].append(turn(content, choice))
     rows = []
-    for content, choice in choices:
-        middle = Cost(*(median(column) for column in zip(*costs[content.name, choice], strict=True)))
-        rows.append(
-            [
-                f"{content.name}, {choice}",
-                f"{middle.bytes:.0f}",
-                f"{middle.sent:,.0f}",
-                f"{middle.producer_us:.1f}",
-                f"{middle.server_us:.2f}",
-                f"{middle.drained:,.0f}",
-                f"{middle.worker_us:.1f}",
-                f"{median(turns[content.name, choice]):.1f}",
-            ]
-        )
+    for (name, choice), runs in costs.items():
+        middle = Cost(*map(median, zip(*runs, strict=True)))
+        rows.append(row(f"{name}, {choice}", middle, median(turns[name, choice])))
     print(f"{given.records:,} records, medians of {given.runs} runs; microseconds of a core for each record.\n")
-    table(
-        [
-            "records",
-            "queue memory, B",
-            "into the queue, /s",
-            "producer, us",
-            "queue server, us",
-            "drained into SQLite, /s",
-            "worker, us",
-            f"longest turn of the loop at {PACED_RATE:,}/s, ms",
-        ],
-        rows,
-    )
+    table(HEAD, rows)
 
 
 if __name__ == "__main__":

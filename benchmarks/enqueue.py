@@ -230,8 +230,16 @@ class _Kept:
 
 def least(records: int) -> list[tuple[str, float]]:
     """Microseconds of a core of the cheapest call that Python can make for a record, growing step by step."""
-    pack = msgpack.Packer(autoreset=True, use_bin_type=True).pack
     kept: list[object] = []
+    found = []
+    for name, step in steps(kept).items():
+        found.append((name, median([taken_us(step, records, kept) for _ in range(5)])))
+    return found
+
+
+def steps(kept: list[object]) -> dict[str, Callable[..., object]]:
+    """Calls with the keywords of a message, each doing more than the one before; what they make is *kept*."""
+    pack = msgpack.Packer(autoreset=True, use_bin_type=True).pack
     append, uuid7, now_ns, make = kept.append, uuid_utils.uuid7, time.time_ns, object.__new__
 
     def nothing(*, session_id: str, role: str, content: str) -> None: ...
@@ -250,27 +258,26 @@ def least(records: int) -> list[tuple[str, float]]:
         append(one)
         return one
 
-    steps: dict[str, Callable[..., object]] = {
+    return {
         "a call with three keywords that does nothing": nothing,
         "+ one MessagePack array, kept in a list": packing,
         "+ a UUIDv7 and the time": identified,
         "+ an object for the caller": receipted,
     }
-    found = []
-    for name, step in steps.items():
-        runs = []
-        for _ in range(5):
-            kept.clear()
-            begun = time.process_time()
-            for _ in range(records // len(_GIVEN)):
-                for session, text in _GIVEN:
-                    step(session_id=session, role="user", content=text)
-                if len(kept) >= _IN_FLIGHT:
-                    kept.clear()
-            runs.append((time.process_time() - begun) / records * 1e6)
-        found.append((name, median(runs)))
+
+
+def taken_us(step: Callable[..., object], records: int, kept: list[object]) -> float:
+    """Microseconds of a core for each of *records* calls of *step*, no more of them *kept* than are in flight."""
     kept.clear()
-    return found
+    begun = time.process_time()
+    for _ in range(records // len(_GIVEN)):
+        for session, text in _GIVEN:
+            step(session_id=session, role="user", content=text)
+        if len(kept) >= _IN_FLIGHT:
+            kept.clear()
+    taken = (time.process_time() - begun) / records * 1e6
+    kept.clear()
+    return taken
 
 
 _ID = bytes(16)
