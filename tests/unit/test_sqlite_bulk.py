@@ -20,14 +20,22 @@ def connection() -> Iterator[sqlite3.Connection]:
         yield made
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2, 3, 845, 1_023, 1_024, 1_025, 3_000])
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 845, 4_095, 4_096, 4_097, 12_000])
 def test_every_row_is_written_once_and_in_order(connection: sqlite3.Connection, rows: int) -> None:
-    ids = [7 * number % 4_001 for number in range(rows)]
+    ids = [7 * number % 12_001 for number in range(rows)]
 
     written = insert(connection, INSERT, laid([(one, str(one)) for one in ids]))
 
     assert written == rows
     assert connection.execute("SELECT id, text FROM t ORDER BY no").fetchall() == [(one, str(one)) for one in ids]
+
+
+def test_a_statement_takes_no_more_values_than_sqlite_does(connection: sqlite3.Connection) -> None:
+    columns = [f"c{number}" for number in range(24)]
+    connection.execute(f"CREATE TABLE wide ({', '.join(columns)})")
+    insert_wide = f"INSERT INTO wide VALUES ({', '.join('?' * 24)}) ON CONFLICT DO NOTHING"
+
+    assert insert(connection, insert_wide, laid([range(24)] * 3_000)) == 3_000
 
 
 def test_rows_that_are_there_are_not_counted(connection: sqlite3.Connection) -> None:

@@ -16,17 +16,18 @@ def messages(sessions: str) -> list[Message]:
 def test_messages_of_a_session_lie_together_in_their_order() -> None:
     made = rows_of(messages("babab"))
 
-    [(name, rows)] = made.inserts
-    assert name == "insert_plain_message"
+    [(statement, rows, runs)] = made.drafts
+    assert statement == "insert_plain_message"
+    assert list(runs) == [("a", 2), ("b", 3)]
     assert rows.values[1 :: rows.width] == [1_001, 1_003, 1_000, 1_002, 1_004]
     assert [(row[0], row[3]) for row in made.sessions.values()] == [("a", 2), ("b", 3)]
 
 
 def test_numbers_take_the_place_of_sessions_and_the_draft_stays_as_it_is() -> None:
-    [(_, rows)] = rows_of(messages("ba")).inserts
+    [draft] = rows_of(messages("bab")).drafts
 
-    assert numbered(rows, NUMBERS).values[2 :: rows.width] == [1, 2]
-    assert rows.values[2 :: rows.width] == ["a", "b"]
+    assert numbered(draft, NUMBERS).values[2 :: draft.rows.width] == [1, 2, 2]
+    assert draft.rows.values[2 :: draft.rows.width] == ["a", "b", "b"]
 
 
 def test_each_message_goes_by_the_shortest_statement_that_has_its_fields() -> None:
@@ -34,7 +35,7 @@ def test_each_message_goes_by_the_shortest_statement_that_has_its_fields() -> No
 
     made = rows_of([plain, with_metadata._replace(metadata=b"{}"), whole._replace(user_id="u")])
 
-    assert [(name, rows.width) for name, rows in made.inserts] == [
+    assert [(draft.statement, draft.rows.width) for draft in made.drafts] == [
         ("insert_plain_message", 5),
         ("insert_message_with_metadata", 6),
         ("insert_message", len(Message._fields)),

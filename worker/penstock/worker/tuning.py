@@ -13,9 +13,10 @@ them without its help: at its own 700, looking through them took a fifth of a wo
 _COLLECT_EVERY_S = 10.0
 """And after this long in any case: an error and the batch that it is about may hold one another, all 4 MB of it."""
 
-_SWITCH_S = 0.000_5
+_SWITCH_S = 0.000_1
 """A thread that wants Python's lock waits so long for one that does not let go of it. The thread that writes a SQLite
-file asks for it every few hundred rows, while the loop decodes: at Python's own 5 ms it stood still twice as long."""
+file asks for it after each statement, while the loop decodes: at Python's own 5 ms it stood still twice as long as at
+0.5 ms, and at 0.1 ms a backlog moves 1.05 times as fast again. Less brings no more."""
 
 
 def suit_records() -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 from penstock.stores.contract import Fence
 from penstock.stores.errors import StaleOwner
 from penstock.stores.schemas import FIRST_WITH_SEARCH, FIRST_WITH_STATE, refuse_what_lacks
+from penstock.stores.search import Span, spans
 from penstock.stores.sorting import Sorted, chunk_row, sort
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite import deletions, searching, state
@@ -67,9 +68,9 @@ def apply(connection: sqlite3.Connection, numbers: SessionNumbers, batch: Batch,
     deleted = deletions.apply(connection, numbers, records.deletions)
     if schema >= FIRST_WITH_STATE and (spared := deletions.spared(connection, records)) is not records:
         records, rows = spared, rows_of(spared.messages)
-    stored, times = _messages(connection, numbers, records, rows, hopeful=hopeful)
+    stored, written = _messages(connection, numbers, records, rows, hopeful=hopeful)
     if schema >= FIRST_WITH_SEARCH:
-        searching.note(connection, times)
+        searching.note(connection, written)
     return (
         deleted
         + stored
@@ -89,7 +90,7 @@ def _check(connection: sqlite3.Connection, fence: Fence) -> None:
 
 def _messages(
     connection: sqlite3.Connection, numbers: SessionNumbers, records: Sorted, rows: MessageRows, *, hopeful: bool
-) -> tuple[int, list[int]]:
+) -> tuple[int, list[Span]]:
     """Write the messages of *records*. Returns how many took effect, and when they were created, and those that they
     replace."""
     if not hopeful or (not records.are_plain and any(message.version for message in records.messages)):
@@ -97,18 +98,18 @@ def _messages(
     stored = _insert_messages(connection, numbers, rows)
     if stored != len(records.messages):
         raise NotAllNew
-    return stored, rows.times
+    return stored, rows.spans
 
 
 def _insert_messages(connection: sqlite3.Connection, numbers: SessionNumbers, rows: MessageRows) -> int:
     insert(connection, _SQL["grow_session"], laid(list(rows.sessions.values())))
     known = numbers.of(connection, rows.sessions)
-    return sum(insert(connection, _SQL[name], numbered(some, known)) for name, some in rows.inserts)
+    return sum(insert(connection, _SQL[draft.statement], numbered(draft, known)) for draft in rows.drafts)
 
 
 def _merge_messages(
     connection: sqlite3.Connection, numbers: SessionNumbers, messages: Sequence[Message]
-) -> tuple[int, list[int]]:
+) -> tuple[int, list[Span]]:
     """Write those that are new, replace those that are newer, leave the rest. What is deleted stays deleted."""
     times = [message.created_at_us for message in messages]
     stored = _stored(connection, {message.id for message in messages})
@@ -132,7 +133,7 @@ def _merge_messages(
     _insert_messages(connection, numbers, rows_of(list(fresh.values())))
     connection.executemany(_SQL["replace_message"], newer.values())
     connection.executemany(_SQL["shrink_session"], hidden)
-    return taken, times
+    return taken, spans(times)
 
 
 def _stored(connection: sqlite3.Connection, ids: Iterable[bytes]) -> dict[bytes, tuple[int | None, int | None, int]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from penstock.stores.pending import Pending, reaching
 from penstock.stores.schemas import FIRST_WITH_SEARCH
-from penstock.stores.search import SLICE_CHARS, Search, Term, spans, words
+from penstock.stores.search import SLICE_CHARS, Search, Span, Term, words
 from penstock.stores.sqlfiles import statements
 from penstock.stores.sqlite.numbers import SessionNumbers
 from penstock.stores.sqlite.schema import schema_version
@@ -28,9 +28,9 @@ def _quoted(term: Term) -> str:
     return f'"{" ".join(term.words)}"{" *" if term.prefix else ""}'
 
 
-def note(connection: sqlite3.Connection, times: Collection[int]) -> None:
-    """Note in the transaction of a write that it brought messages of these *times*."""
-    for span in spans(times):
+def note(connection: sqlite3.Connection, written: Iterable[Span]) -> None:
+    """Note in the transaction of a write when the messages that it brought were created."""
+    for span in written:
         values = {"since": span.since_us, "until": span.until_us}
         if not connection.execute(_SQL["extend_pending_search"], values).rowcount:
             connection.execute(_SQL["add_pending_search"], values)
