@@ -15,8 +15,8 @@ from typing import Any
 
 import msgpack
 
-from penstock.stores.dbm.syncing import write_whole
 from penstock.stores.errors import StoreUnavailable
+from penstock.stores.syncing import write_whole
 
 _MAGIC = b"penstock key-values 1\n"
 _HEADER = struct.Struct(f"<{len(_MAGIC)}sQ")

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from penstock.stores.dbm.settings import DbmSettings
-from penstock.stores.dbm.syncing import sync, write_whole
 from penstock.stores.errors import StoreUnavailable
+from penstock.stores.syncing import sync, write_whole
 
 _KINDS = ("dbm.gnu", "dbm.dumb")
 """What a new file may be, the first that this Python has. Others limit the size of a value."""

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from penstock.stores.errors import BadStoreURL
 from penstock.stores.health import Health, Totals, examined
-from penstock.stores.memory.state import MemoryState
+from penstock.stores.memory.tables import MemoryTables
 from penstock.stores.schemas import SchemaVersion
-from penstock.wire.records import AgentState, Context, KeyValue, LogEvent, Message, Task
+from penstock.wire.records import AgentState, Context, KeyValue, Task
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-class MemoryInspection(ABC):
+class MemoryInspection(MemoryTables):
     """See `SqlInspection`."""
-
-    _messages: dict[bytes, Message]
-    _logs: dict[bytes, LogEvent]
-    _sessions: dict[str, list[Any]]
-    _state: MemoryState
-
-    @abstractmethod
-    async def check(self) -> None:
-        """See `Store.check`."""
 
     async def schema(self) -> SchemaVersion:
         """See `SqlInspection.schema`. There is none to migrate."""

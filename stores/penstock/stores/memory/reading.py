@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from penstock.stores import surface
 from penstock.stores.memory.matching import matching_found, matching_logs, matching_messages, matching_sessions, page
-from penstock.stores.memory.state import MemoryState
+from penstock.stores.memory.tables import MemoryTables
 from penstock.stores.queries import (
     AgentStateQuery,
     ContextQuery,
@@ -33,17 +32,8 @@ from penstock.stores.rows import (
 from penstock.wire.records import LogEvent, Message
 
 
-class MemoryReading(ABC):
+class MemoryReading(MemoryTables):
     """See `SqlReading`."""
-
-    _messages: dict[bytes, Message]
-    _logs: dict[bytes, LogEvent]
-    _sessions: dict[str, list[Any]]
-    _state: MemoryState
-
-    @abstractmethod
-    async def check(self) -> None:
-        """See `Store.check`."""
 
     async def message(self, message_id: bytes) -> StoredMessage | None:
         """See `SqlReading.message`."""

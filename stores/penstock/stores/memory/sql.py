@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from penstock.stores.contract import Capabilities, Fence, Partial, SqlReading, Trial
-from penstock.stores.errors import StaleOwner, StoreRejected, StoreUnavailable
+from penstock.stores.errors import StaleOwner, StoreRejected
 from penstock.stores.key_value_contract import PagedKeyValues
 from penstock.stores.memory.inspection import MemoryInspection
 from penstock.stores.memory.reading import MemoryReading, place
-from penstock.stores.memory.state import MemoryState
 from penstock.stores.memory.upkeep import MemoryUpkeep
 from penstock.stores.memory.walking import MemoryWalking
 from penstock.stores.sessions import growth
@@ -20,7 +19,7 @@ from penstock.stores.sorting import Sorted, chunk_row, sort
 from penstock.stores.soundness import refuse_unsound
 from penstock.stores.states import Was, is_state
 from penstock.stores.tombstones import WHOLE_SESSION, Tombstones
-from penstock.wire.records import KeyValue, LogEvent, Message, MessageDeletion, Record
+from penstock.wire.records import KeyValue, Message, MessageDeletion, Record
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -38,17 +37,6 @@ class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep, Pa
     """
 
     capabilities = Capabilities(shared=False, fenced=True)
-
-    def __init__(self) -> None:
-        self._messages: dict[bytes, Message] = {}
-        self._chunks: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        self._logs: dict[bytes, LogEvent] = {}
-        self._sessions: dict[str, list[Any]] = {}
-        self._epochs: dict[str, int] = {}
-        self._tombstones: dict[tuple[str, bytes], int] = {}
-        self._entombed: dict[tuple[str, bytes], bytes] = {}  # whose tombstone it is; outlives it
-        self._state = MemoryState()
-        self._closed = False
 
     async def setup(self, *, migrate: bool = True) -> None:  # noqa: ARG002 - nothing to migrate
         """Nothing to create."""
@@ -87,15 +75,6 @@ class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep, Pa
         await self.check()
         known = (self._messages[each] for each in ids if each in self._messages)
         return {row.id: Partial((row.state and row.content) or "", row.version) for row in known if row.version > 0}
-
-    async def check(self) -> None:
-        """Memory is there until the store is closed."""
-        if self._closed:
-            raise StoreUnavailable("the store in memory is closed")
-
-    async def close(self) -> None:
-        """Refuse every further call. What was stored is gone."""
-        self._closed = True
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[SqlReading]:
@@ -158,10 +137,6 @@ class MemorySql(MemoryReading, MemoryWalking, MemoryInspection, MemoryUpkeep, Pa
             self._tombstones.pop(key, None)
         self._drop_chunks(stones.lost)
         return batch
-
-    def _drop_chunks(self, streams: Collection[bytes]) -> None:
-        if streams:
-            self._chunks = {key: row for key, row in self._chunks.items() if key[0] not in streams}
 
     def _put_message(self, message: Message) -> bool:
         known = self._messages.get(message.id)

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from heapq import nsmallest
 from typing import Any
 
 from penstock.stores.memory.reading import place
-from penstock.stores.memory.state import MemoryState
+from penstock.stores.memory.tables import MemoryTables
 from penstock.stores.sessions import growth
 from penstock.stores.states import Row
 from penstock.stores.upkeep import FINISHED, Bounds, Excess, Kind
-from penstock.wire.records import Context, KeyValue, LogEvent, Message, Task
+from penstock.wire.records import Context, KeyValue, Task
 
 
-class MemoryUpkeep(ABC):
+class MemoryUpkeep(MemoryTables):
     """See `SqlUpkeep`."""
-
-    _messages: dict[bytes, Message]
-    _logs: dict[bytes, LogEvent]
-    _sessions: dict[str, list[Any]]
-    _tombstones: dict[tuple[str, bytes], int]
-    _state: MemoryState
-
-    @abstractmethod
-    async def check(self) -> None:
-        """See `Store.check`."""
-
-    @abstractmethod
-    def _drop_chunks(self, streams: Collection[bytes]) -> None:
-        """Forget the chunks of *streams*."""
 
     async def count_due(self, kind: Kind, before_us: int) -> int:
         """See `SqlUpkeep.count_due`."""

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from penstock.stores.memory.state import MemoryState
+from penstock.stores.memory.tables import MemoryTables
 from penstock.stores.walking import TABLES, Table
-from penstock.wire.records import LogEvent, Message, Record, StreamChunk
+from penstock.wire.records import Record, StreamChunk
 
 
-class MemoryWalking(ABC):
+class MemoryWalking(MemoryTables):
     """See `SqlReading.walk`."""
-
-    _messages: Mapping[bytes, Message]
-    _chunks: Mapping[tuple[Any, ...], tuple[Any, ...]]
-    _logs: Mapping[bytes, LogEvent]
-    _tombstones: Mapping[tuple[str, bytes], int]
-    _entombed: Mapping[tuple[str, bytes], bytes]
-    _state: MemoryState
-
-    @abstractmethod
-    async def check(self) -> None:
-        """See `Store.check`."""
 
     async def walk(self, table: str, after: Record | None, limit: int) -> Sequence[Record]:
         """See `SqlReading.walk`."""

@@ -19,7 +19,7 @@ from penstock.stores.milvus.names import collection_of, milvus_name
 from penstock.stores.milvus.translate import NOT_LOADED, translated
 from penstock.stores.points import homes
 from penstock.stores.points.encoding import point_id
-from penstock.stores.points.engine import BREADTH, TERMS, VERSION, Layout, Missing, Near, Point, Standing, Wanted
+from penstock.stores.points.engine import BREADTH, TERMS, VERSION, Layout, Near, Point, Standing, Wanted, ours
 from penstock.stores.points.filtering import NUMBERS
 from penstock.stores.threads import Threads
 
@@ -93,15 +93,7 @@ class MilvusEngine:
     async def names(self) -> Sequence[str]:
         """See `Engine.names`."""
         listed = await self._run(lambda client: client.list_collections())
-        names = [name for each in listed if (name := collection_of(each)) is not None]
-        return [name for name in names if await self._is_ours(name)]
-
-    async def _is_ours(self, name: str) -> bool:
-        try:
-            await self.layout(name)
-        except (StoreRejected, Missing):
-            return False
-        return True
+        return await ours(self, [name for each in listed if (name := collection_of(each)) is not None])
 
     async def layout(self, name: str) -> Layout:
         """See `Engine.layout`."""

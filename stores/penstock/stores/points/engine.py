@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from penstock.stores.errors import StoreRejected, StoreUnavailable
@@ -201,3 +201,16 @@ def layout_of(name: str, vectors: Mapping[str, tuple[int, str]]) -> Layout:
     if UNIT in vectors:
         return Layout(dimension, "cosine")
     return Layout(dimension, "dot" if distance == "Dot" else "l2")
+
+
+async def ours(engine: Engine, names: Iterable[str]) -> list[str]:
+    """Those of *names* that are collections of ours. Asks for each."""
+    return [name for name in names if await _is_ours(engine, name)]
+
+
+async def _is_ours(engine: Engine, name: str) -> bool:
+    try:
+        await engine.layout(name)
+    except (StoreRejected, Missing):
+        return False
+    return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import secrets
 import shutil
 import time
@@ -41,6 +40,7 @@ from penstock.stores.points.engine import (
 from penstock.stores.points.store import PointStore
 from penstock.stores.qdrant import edge_models as models
 from penstock.stores.qdrant.edge_shards import CONFIG, KEEP_S, LOOK_S, Busy, Shard
+from penstock.stores.syncing import sync
 
 _NEW, _GONE = ".new-", ".gone-"
 """What folders are called that are not collections yet, or not any more. No collection's name begins with a dot."""
@@ -320,19 +320,11 @@ class EdgeEngine:
             if not (self.folder / name).exists():
                 raise
             shutil.rmtree(new)  # somebody else was sooner
-        _sync(self.folder)
+        sync(self.folder)
 
     def _remove(self, gone: Path) -> None:
-        _sync(self.folder)
+        sync(self.folder)
         shutil.rmtree(gone, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from penstock.stores.points.engine import (
     Standing,
     Wanted,
     layout_of,
+    ours,
 )
 from penstock.stores.points.store import PointStore
 from penstock.stores.qdrant import messages
@@ -132,14 +133,7 @@ class ServerEngine:
         """See `Engine.names`. Asks for each, since a list tells names only."""
         with self._translated():
             listed = await self._collections.List(grpc.ListCollectionsRequest(), timeout=TIMEOUT_S)
-        return [each.name for each in listed.collections if await self._is_ours(each.name)]
-
-    async def _is_ours(self, name: str) -> bool:
-        try:
-            await self.layout(name)
-        except (StoreRejected, Missing):
-            return False
-        return True
+        return await ours(self, [each.name for each in listed.collections])
 
     async def layout(self, name: str) -> Layout:
         """See `Engine.layout`."""
