@@ -15,7 +15,7 @@ import typer
 
 from penstock import dlq
 from penstock.cli.connection import ask
-from penstock.cli.dead_letter_options import Id
+from penstock.cli.dead_letter_options import Id, none_of
 from penstock.cli.display import print_json, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
@@ -49,7 +49,7 @@ def edit(
         raise Stop("give --set or --file, not both", Code.USAGE)
     letter = ask(redis_url, namespace, lambda queue: dlq.find(queue, id))
     if letter is None:
-        raise _none(id)
+        raise none_of(id)
     if set_:
         record = letter.decoded
         fields: Mapping[str, Any] = dict(_assigned(each) for each in set_)
@@ -63,12 +63,8 @@ def edit(
     except InvalidRecord as exc:
         raise Stop(f"{exc}{_kept(text) if text and not file else ''}", Code.USAGE) from exc
     if done is None:
-        raise _none(id)
+        raise none_of(id)
     _tell(id, done, json=json)
-
-
-def _none(record_id: str) -> Stop:
-    return Stop(f"there is no dead letter of {record_id}; see: penstock dlq list", Code.NOT_FOUND)
 
 
 def _assigned(given: str) -> tuple[str, str]:

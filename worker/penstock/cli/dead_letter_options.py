@@ -33,6 +33,11 @@ def refuse_both(ids: list[str] | None, chosen: Which) -> None:
         raise Stop("give ids, or options that choose letters, not both", Code.USAGE)
 
 
+def none_of(record_id: str) -> Stop:
+    """What to raise where a record has no letter."""
+    return Stop(f"there is no dead letter of {record_id}; see: penstock dlq list", Code.NOT_FOUND)
+
+
 def letters_of(number: int) -> str:
     """*number* with its noun."""
     return f"{number:,} dead letter{'' if number == 1 else 's'}"

@@ -14,9 +14,20 @@ from rich.json import JSON
 from penstock import dlq
 from penstock.cli import dead_letter_editing, dead_letter_files, dead_letter_moves
 from penstock.cli.connection import ask
-from penstock.cli.dead_letter_options import Group, Id, Kind, Lane, Limit, Session, Since, Until, nothing_of, which
+from penstock.cli.dead_letter_options import (
+    Group,
+    Id,
+    Kind,
+    Lane,
+    Limit,
+    Session,
+    Since,
+    Until,
+    none_of,
+    nothing_of,
+    which,
+)
 from penstock.cli.display import age, console, moment, plain, print_json, print_table, say
-from penstock.cli.exits import Code, Stop
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, JsonLines, Namespace, RedisUrl
 from penstock.dlq import DeadLetter
 from penstock.dlq.history import Replayed
@@ -125,7 +136,7 @@ def show(
     """Show one dead letter with its record. Exit code 3 when there is none."""
     letter = ask(redis_url, namespace, lambda queue: dlq.find(queue, id))
     if letter is None:
-        raise Stop(f"there is no dead letter of {id}; see: penstock dlq list", Code.NOT_FOUND)
+        raise none_of(id)
     if json:
         print_json({**_as_json(letter), "record": letter.record})
     else:

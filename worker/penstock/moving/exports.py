@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 from penstock.moving.lines import line_of, schema
 from penstock.moving.walks import Walkable, pages_of
 from penstock.stores.walking import TABLES
+from penstock.wire.records import Record
 
 FORMAT = 1
 """Of the file. A reader takes every lower one."""
@@ -21,9 +22,10 @@ END = "end"
 _RECORDS = {table.record for table in TABLES.values()}
 
 
-def header_of(tables: Sequence[str]) -> bytes:
-    """The first line. Nothing in it tells when or where, so that equal stores give equal files."""
-    told = {HEADER: FORMAT, "release": version("penstock"), "tables": tables, "schema": schema(_RECORDS)}
+def header_of(what: str, names: Sequence[str], records: Iterable[type[Record]]) -> bytes:
+    """The first line: *what* the file has, by their *names*, and the *records* in them. Nothing in it tells when or
+    where, so that equal stores give equal files."""
+    told = {HEADER: FORMAT, "release": version("penstock"), what: names, "schema": schema(records)}
     return orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -35,7 +37,7 @@ def end_of(counts: Mapping[str, int]) -> bytes:
 async def lines_of(source: Walkable, tables: Sequence[str], tell: Callable[[str, int], Any]) -> AsyncIterator[bytes]:
     """The file, in pieces of whole lines. *tell* is called with a table and how many of its records have passed."""
     counts = dict.fromkeys(tables, 0)
-    yield header_of(tables)
+    yield header_of("tables", tables, _RECORDS)
     for table in tables:
         async for page in pages_of(source, table):
             yield b"".join(map(line_of, page))

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
-import orjson
-
-from penstock.moving.exports import FORMAT, HEADER, end_of
+from penstock.moving.backups import Tell
+from penstock.moving.exports import end_of, header_of
 from penstock.moving.files import opened, replacing
-from penstock.moving.lines import line_of, schema
+from penstock.moving.lines import line_of
 from penstock.moving.walks import pages_of
 from penstock.stores.vector_contract import VectorReading
 from penstock.wire.records import Embedding, EmbeddingDeletion, Record
 
 _KINDS: tuple[type[Record], ...] = (Embedding, EmbeddingDeletion)
 """In the order of the file: a deletion alone would make no collection where it is read."""
-
-Tell = Callable[[str, int, int | None], object]
-"""Is told a collection, how many of its records are written, and None."""
 
 
 class _Collections:
@@ -50,8 +45,7 @@ async def _lines_of(
     store: VectorReading, collections: Sequence[str], tell: Callable[[str, int], Any]
 ) -> AsyncIterator[bytes]:
     counts = dict.fromkeys(collections, 0)
-    told = {HEADER: FORMAT, "release": version("penstock"), "collections": collections, "schema": schema(_KINDS)}
-    yield orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+    yield header_of("collections", collections, _KINDS)
     for collection in collections:
         for kind in _KINDS:
             async for page in pages_of(_Collections(store), collection):
