@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import asyncpg
 import psutil
 
-from benchmarks.draining import BATCH, LOG_EVENTS, MESSAGES, RECORDS, SESSIONS, Load, Moved, backlog, middle
+from benchmarks.draining import BATCH, LOG_EVENTS, MESSAGES, RECORDS, SESSIONS, Load, Moved, backlog, middle, own
 from benchmarks.measuring import CONTENT, Watch, postgres, table
 from penstock.stores.registry import sql_store
 from penstock.wire.ids import new_id
@@ -44,7 +44,7 @@ _BARE = {
             "id": "uuid", "created_at": "timestamptz", "session_id": "text", "role": "text", "content": "text",
             "version": "bigint", "normalised": "boolean",
         },
-        lambda n: (uuid.UUID(bytes=new_id()), _at(n), f"session-{n % SESSIONS}", "user", CONTENT, 0, False),
+        lambda n: (uuid.UUID(bytes=new_id()), _at(n), f"session-{n % SESSIONS}", "user", own(CONTENT), 0, False),
     ),
     LOG_EVENTS: Bare(
         "logs",
@@ -52,7 +52,7 @@ _BARE = {
             "id": "uuid", "created_at": "timestamptz", "level": "bigint", "event": "text", "message": "text",
             "agent_id": "text", "normalised": "boolean",
         },
-        lambda n: (uuid.UUID(bytes=new_id()), _at(n), 20, "tool_called", CONTENT, f"agent-{n % SESSIONS}", False),
+        lambda n: (uuid.UUID(bytes=new_id()), _at(n), 20, "tool_called", own(CONTENT), f"agent-{n % SESSIONS}", False),
     ),
 }  # fmt: skip
 

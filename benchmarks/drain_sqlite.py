@@ -30,6 +30,7 @@ from benchmarks.draining import (
     backlog,
     end_to_end,
     middle,
+    own,
 )
 from benchmarks.measuring import CONTENT, Watch, table
 from penstock.stores.registry import sql_store
@@ -54,17 +55,17 @@ _BARE = {
     MESSAGES: Bare(
         "INSERT INTO messages (id, created_at, session_no, role, content, version, normalised) VALUES",
         "(?, ?, ?, ?, ?, 0, 0)",
-        lambda n: (new_id(), _NOW_US + n, n % SESSIONS, "user", CONTENT),
+        lambda n: (new_id(), _NOW_US + n, n % SESSIONS, "user", own(CONTENT)),
     ),
     MESSAGES_WITH_METADATA: Bare(
         "INSERT INTO messages (id, created_at, session_no, role, content, metadata, version, normalised) VALUES",
         "(?, ?, ?, ?, ?, ?, 0, 0)",
-        lambda n: (new_id(), _NOW_US + n, n % SESSIONS, "user", CONTENT, METADATA_JSON),
+        lambda n: (new_id(), _NOW_US + n, n % SESSIONS, "user", own(CONTENT), own(METADATA_JSON)),
     ),
     LOG_EVENTS: Bare(
         "INSERT INTO logs (id, created_at, level, event, message, agent_id, normalised) VALUES",
         "(?, ?, 20, 'tool_called', ?, ?, 0)",
-        lambda n: (new_id(), _NOW_US + n, CONTENT, f"agent-{n % SESSIONS}"),
+        lambda n: (new_id(), _NOW_US + n, own(CONTENT), f"agent-{n % SESSIONS}"),
     ),
 }
 
