@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.direct import open_key_values, open_store
+from penstock.direct import StoreNotOpen, open_key_values, open_store
 from penstock.direct.block import SharedBlock
 from penstock.stores.errors import StoreRejected, StoreUnavailable
 
@@ -27,10 +27,13 @@ async def test_what_cannot_be_opened_is_let_go_of(open_at: Callable[[str], Share
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("INSERT INTO schema_migrations VALUES (99, 'of a newer release', '', 0)")
 
+    block = open_at(f"sqlite:///{path}")
     with pytest.raises(StoreRejected, match="version 99"):
-        async with open_at(f"sqlite:///{path}"):
+        async with block:
             pytest.fail("a schema that is newer was opened")
 
+    with pytest.raises(StoreNotOpen, match="closed"):
+        await block.open()
     for thread in threading.enumerate():
         if thread.name == f"penstock-sqlite-{path.name}":
             thread.join(SOON)

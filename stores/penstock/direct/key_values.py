@@ -81,10 +81,20 @@ class KeyValues(SharedBlock):
         self._migrate = migrate
         self._opening = asyncio.Lock()
         self._is_open = False
+        self._closed = False
 
     async def open(self) -> None:
-        """Open the store, and make what it lacks. Does nothing when it is open."""
+        """Open the store, and make what it lacks. Does nothing when it is open.
+
+        Raises:
+            StoreUnavailable: It does not answer; may be called again.
+            StoreRejected: Its schema is newer than this release.
+            SchemaTooOld: Nobody may migrate it, and it is too old to run on.
+            StoreNotOpen: It was closed with these values.
+        """
         async with self._opening:
+            if self._closed:
+                raise StoreNotOpen("the values are closed; open_key_values(...) gives new ones")
             if not self._is_open:
                 await self._set_up()
                 self._is_open = True
@@ -94,6 +104,7 @@ class KeyValues(SharedBlock):
         async with self._opening:
             self._is_open = False
             if self._is_ours:
+                self._closed = True
                 await self._store.close()
 
     @abstractmethod
