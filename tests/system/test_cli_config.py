@@ -7,12 +7,13 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from unittest.mock import patch
 
 import pytest
 import typer.main
 
-from penstock.cli.app import app
+from penstock.cli.app import tree
 from penstock.cli.exits import Code
 from penstock.cli.options import take_from_file
 from penstock.wire.settings import CONFIG
@@ -33,13 +34,16 @@ buffer_records = "lots"
 """
 
 
+Environment: TypeAlias = os._Environ[str]
+
+
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def environment() -> Iterator[Environment]:
     """This process's environment for one test, with no settings in it: the command puts some there."""
     settings = ("PENSTOCK_", "REDIS_URL", "DATABASE_URL", "QUEUE_PASSWORD")
     copy = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
-    monkeypatch.setattr(os, "environ", copy)
-    return copy
+    with patch.dict(os.environ, copy, clear=True):
+        yield os.environ
 
 
 def written(folder: Path, text: str, name: str = "penstock.toml") -> str:
@@ -62,7 +66,7 @@ async def faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[st
 
 
 async def test_each_setting_is_shown_with_its_origin(
-    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment |= {"PENSTOCK_SLICE_MS": "900", "PENSTOCK_POLL_MS": "60", "DATABASE_URL": "postgresql://the/apps"}
     file = written(tmp_path, "lease_ms: 7000\nslice_ms: 800\n", "penstock.yaml")
@@ -80,7 +84,7 @@ async def test_each_setting_is_shown_with_its_origin(
 
 
 async def test_the_table_for_people_tells_the_line(
-    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment |= {"PENSTOCK_SLICE_MS": "900", "REDIS_URL": "redis://there"}
     environment[CONFIG] = written(tmp_path, "[worker]\nlease_ms = 7000\n")
@@ -104,7 +108,7 @@ async def test_the_table_for_people_tells_the_line(
 
 
 async def test_a_long_value_is_shown_whole_in_a_narrow_window(
-    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+    environment: Environment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = "postgresql://somebody@a-rather-long-host.example.com:5432/database?sslmode=verify-full"
     environment |= {"PENSTOCK_SQL_URL": url, "COLUMNS": "80"}
@@ -116,7 +120,7 @@ async def test_a_long_value_is_shown_whole_in_a_narrow_window(
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
 async def test_secrets_are_never_shown(
-    form: tuple[str, ...], environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    form: tuple[str, ...], environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment |= {"PENSTOCK_REDIS_URL": "redis://:hunter2@queue", "PW": "hunter2"}
     file = written(tmp_path, 'sql_url = "postgresql://u:${PW}@h/db?sslpassword=hunter2"')
@@ -129,7 +133,7 @@ async def test_secrets_are_never_shown(
 
 
 async def test_show_refuses_what_a_worker_would_and_names_the_check(
-    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+    environment: Environment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment["PENSTOCK_LEASE_MS"] = "soon"
 
@@ -144,7 +148,7 @@ async def test_show_refuses_what_a_worker_would_and_names_the_check(
 
 
 async def test_nothing_wrong_is_said(
-    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment |= {"PENSTOCK_SLICE_MS": "900", CONFIG: written(tmp_path, "lease_ms = 7000")}
 
@@ -167,7 +171,7 @@ async def test_the_documented_file_is_right(tmp_path: Path, capsys: pytest.Captu
 
 
 async def test_everything_wrong_is_named_at_once(
-    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment |= {"PENSTOCK_BATCH_RECORD": "1", "PENSTOCK_BATCH_BYTES": "0", "PENSTOCK_OVERFLOW": "spill"}
     file = written(tmp_path, MANY_FAULTS)
@@ -192,9 +196,7 @@ async def test_everything_wrong_is_named_at_once(
     assert told[-1].endswith(f"see vector_url in {file}, line 8")
 
 
-async def test_faults_for_people_are_a_line_each(
-    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_faults_for_people_are_a_line_each(environment: Environment, capsys: pytest.CaptureFixture[str]) -> None:
     environment |= {"PENSTOCK_NOTHING_LIKE_IT": "1", "PENSTOCK_SLICE_MS": "x"}
 
     ran = await penstock(capsys, "config", "check")
@@ -207,7 +209,7 @@ async def test_faults_for_people_are_a_line_each(
 
 
 async def test_two_values_that_contradict_each_other_are_one_fault(
-    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment["PENSTOCK_LEASE_MS"] = "100"
     file = written(tmp_path, "drain_linger_ms = 150\nbackoff_base_ms = 40000\n")
@@ -220,7 +222,7 @@ async def test_two_values_that_contradict_each_other_are_one_fault(
 
 
 async def test_a_value_is_not_blamed_for_a_default_in_place_of_a_bad_one(
-    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+    environment: Environment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment |= {"PENSTOCK_DRAIN_LINGER_MS": "20000", "PENSTOCK_LEASE_MS": "a minute"}
 
@@ -229,7 +231,7 @@ async def test_a_value_is_not_blamed_for_a_default_in_place_of_a_bad_one(
 
 @pytest.mark.parametrize("url", ["localhost:6379", "redis://:hunter2@localhost:port"])
 async def test_a_url_of_no_queue_server_is_a_fault_without_its_password(
-    url: str, environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+    url: str, environment: Environment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment["REDIS_URL"] = url
 
@@ -240,7 +242,7 @@ async def test_a_url_of_no_queue_server_is_a_fault_without_its_password(
 
 
 async def test_a_file_that_is_not_there_is_a_fault_of_check_and_the_environment_is_still_checked(
-    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment["PENSTOCK_SLICE_MS"] = "x"
 
@@ -276,7 +278,7 @@ async def test_commands_take_the_file_that_the_option_names(
 
 
 async def test_options_go_before_the_environment_and_that_before_the_file(
-    environment: dict[str, str], redis_url: str, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    environment: Environment, redis_url: str, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = written(tmp_path, 'redis_url = "redis://file"\nnamespace = "file"')
     environment |= {"PENSTOCK_REDIS_URL": "redis://environment", "PENSTOCK_NAMESPACE": namespace}
@@ -317,7 +319,7 @@ def test_every_option_that_is_a_setting_is_taken_from_the_file(tmp_path: Path) -
     """typer looks into the environment only."""
     variables = {
         name
-        for option in options_of(typer.main.get_command(app))
+        for option in options_of(typer.main.get_command(tree()))
         for name in ([option.envvar] if isinstance(option.envvar, str) else option.envvar or [])
         if name.startswith("PENSTOCK_") and name != CONFIG
     }

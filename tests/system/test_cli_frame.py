@@ -190,7 +190,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(tree, "app", broken)
+    monkeypatch.setattr(tree, "run", broken)
 
     with pytest.raises(ZeroDivisionError):
         main([])
@@ -200,7 +200,7 @@ def test_ctrl_c_has_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tree, "app", interrupted)
+    monkeypatch.setattr(tree, "run", interrupted)
 
     with pytest.raises(SystemExit) as left:
         main([])

@@ -1,33 +1,15 @@
-"""The tree of commands. Each group is a module; what it needs is imported when it runs."""
+"""The tree of commands. Each is in a module, which is imported when it runs, and so is what it needs."""
 
 from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from penstock.cli import (
-    audit,
-    bench,
-    caches,
-    config,
-    copying,
-    dead_letters,
-    demo,
-    exporting,
-    health,
-    importing,
-    lanes,
-    migrating,
-    queries,
-    status,
-    up,
-    upkeep,
-    verifying,
-    work,
-)
 from penstock.cli.options import ConfigFile, take_from_file
 from penstock.wire.settings import CONFIG
 
@@ -39,9 +21,50 @@ Data goes to standard output, everything else to standard error.
 
 Exit codes: 0 yes, 1 no, 2 usage, 3 not found, 4 queue or store away, 5 unusable setting."""
 
-app = typer.Typer(
-    name="penstock", help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+_PARTS = {
+    "demo": "demo:demo",
+    "bench": "bench:bench",
+    "up": "up:up",
+    "worker": "work:worker",
+    "import": "importing:import_",
+    "export": "exporting:export",
+    "copy": "copying:copy",
+    "backup": "exporting:backup",
+    "status": "status:status",
+    "audit": "audit:audit",
+    "health": "health:health",
+    "migrate": "migrating:migrate",
+    "verify": "verifying:verify",
+    "upkeep": "upkeep:upkeep",
+    "config": "config:app",
+    "query": "queries:app",
+    "dlq": "dead_letters:app",
+    "lanes": "lanes:app",
+    "cache": "caches:app",
+}
+"""Commands and groups of commands: a module of this package, and what it calls them."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run the command line. Leaves by `SystemExit`."""
+    tree(arguments[0] if arguments else "")(arguments)
+
+
+def tree(first: str = "") -> typer.Typer:
+    """All commands; or where *first* is one, or a group, that alone: to make the others takes a fifth of a second."""
+    app = typer.Typer(
+        name="penstock", help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+    app.callback()(_root)
+    for name in [first] if first in _PARTS else _PARTS:
+        module, _, what = _PARTS[name].partition(":")
+        part = getattr(import_module(f"penstock.cli.{module}"), what)
+        if isinstance(part, typer.Typer):
+            app.add_typer(part, name=name)
+        else:
+            app.command(name)(part)
+    _let_help_flow(app)
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -52,7 +75,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     context: typer.Context,
     _: Annotated[
@@ -66,27 +88,6 @@ def _root(
         take_from_file(os.environ)
 
 
-app.command("demo")(demo.demo)
-app.command("bench")(bench.bench)
-app.command("up")(up.up)
-app.command("worker")(work.worker)
-app.command("import")(importing.import_)
-app.command("export")(exporting.export)
-app.command("copy")(copying.copy)
-app.command("backup")(exporting.backup)
-app.command("status")(status.status)
-app.command("audit")(audit.audit)
-app.command("health")(health.health)
-app.command("migrate")(migrating.migrate)
-app.command("verify")(verifying.verify)
-app.command("upkeep")(upkeep.upkeep)
-app.add_typer(config.app, name="config")
-app.add_typer(queries.app, name="query")
-app.add_typer(dead_letters.app, name="dlq")
-app.add_typer(lanes.app, name="lanes")
-app.add_typer(caches.app, name="cache")
-
-
 def _let_help_flow(group: typer.Typer) -> None:
     """Break paragraphs of help texts where the window ends, and not, as typer does, where the docstring's lines end."""
     for command in group.registered_commands:
@@ -95,6 +96,3 @@ def _let_help_flow(group: typer.Typer) -> None:
     for inner in group.registered_groups:
         if inner.typer_instance:
             _let_help_flow(inner.typer_instance)
-
-
-_let_help_flow(app)

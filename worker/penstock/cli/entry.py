@@ -24,9 +24,9 @@ _EXTRAS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, `sys.argv` by default. Always leaves by `SystemExit`, but for a bug, which shows itself."""
     try:
-        from penstock.cli.app import app  # noqa: PLC0415 - needs an extra
+        from penstock.cli import app  # noqa: PLC0415 - needs an extra
 
-        app(arguments)
+        app.run(sys.argv[1:] if arguments is None else arguments)
     except PenstockError as exc:
         code, remedy = verdict(exc)
         raise SystemExit(_complain(str(exc), remedy, code)) from None
