@@ -17,13 +17,13 @@ from penstock.producer.log import Log
 from penstock.producer.overflow import producer_log
 from penstock.producer.receipt import Entry, Placed
 from penstock.producer.settings import ProducerSettings
+from penstock.producer.sleeper import Sleeper
 from penstock.producer.spool_opening import in_line
 from penstock.producer.syncing import GONE_FAILURES, Syncer
 from penstock.producer.trail import Pending
 from penstock.wire.backoff import next_delay_s
 from penstock.wire.entries import Pushed
 from penstock.wire.errors import ConfigMismatch, PenstockError, PushLost, QueueFull, QueueUnavailable
-from penstock.wire.frames import MAX_FRAME_BYTES
 from penstock.wire.ids import wall_clock_us
 from penstock.wire.levels import FAST
 from penstock.wire.tasks import end_task
@@ -84,8 +84,7 @@ class Sender:
         self.producer_id = producer_id
         self._rng = rng or random.Random()  # noqa: S311 - jitter
         self._now_s = now_s
-        self._bell = asyncio.Event()
-        self._hurried = False
+        self._sleeper = Sleeper(buffer, now_s)
         self._backing_off = False
         self._failures = 0
         self._reason = "it was not asked yet"
@@ -115,19 +114,18 @@ class Sender:
 
     def ring(self) -> None:
         """Wake the sender. For the thread of its loop."""
-        self._bell.set()
+        self._sleeper.ring()
 
     def look_again(self) -> None:
         """Something may be sent that was held back. The wait after a failure goes on."""
         if not self._backing_off:
-            self._bell.set()
+            self._sleeper.ring()
 
     def hurry(self) -> None:
         """Send now: neither linger nor wait for the next try."""
         for line in self.lines:
             line.not_before_s = 0
-        self._hurried = True
-        self._bell.set()
+        self._sleeper.hurry()
 
     def give_up(self, why: Exception) -> list[Entry]:
         """Every entry in memory that is not confirmed, encoded, in order; nobody sends them any more.
@@ -195,23 +193,10 @@ class Sender:
         if due_s <= self._now_s() or (self.spool is not None and (self.spool.is_spent or self.spool.is_out_of_line)):
             return
         if not self._buffer.entries:
-            await self._sleep(due_s, records=1)
+            await self._sleeper.sleep(due_s, records=1)
         if self._buffer.entries:
             linger_s = self._settings.linger_ms / 1000
-            await self._sleep(min(due_s, self._now_s() + linger_s), records=_FULL_RECORDS)
-
-    async def _sleep(self, until_s: float, records: float) -> None:
-        """Sleep until a time, or until that many records or a frame's worth of bytes wait, or a ring."""
-        self._bell.clear()
-        if self._hurried:
-            self._hurried = False
-            return
-        self._buffer.wake_at(records, records if records in (1, math.inf) else MAX_FRAME_BYTES)
-        delay_s = None if until_s == math.inf else until_s - self._now_s()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay_s):
-                await self._bell.wait()
-        self._buffer.wake_at(math.inf, math.inf)
+            await self._sleeper.sleep(min(due_s, self._now_s() + linger_s), records=_FULL_RECORDS)
 
     # -- what -----------------------------------------------------------------------------------
 
@@ -361,7 +346,7 @@ class Sender:
             say = log.warning if isinstance(exc, QueueUnavailable) else log.error
             say("cannot send; records wait", reason=self._reason, tries=self._failures, exc_info=not foreseen)
         self._backing_off = True
-        await self._sleep(self._now_s() + self._delay_s(self._failures), records=math.inf)
+        await self._sleeper.sleep(self._now_s() + self._delay_s(self._failures), records=math.inf)
         self._backing_off = False
 
     def _note_success(self) -> None:
