@@ -12,16 +12,13 @@ from typing import Protocol
 
 from penstock.producer.errors import ProducerClosed
 from penstock.producer.overflow import producer_log
+from penstock.producer.pace import Pace
 from penstock.producer.receipt import Placed
 from penstock.wire.entries import position
 from penstock.wire.errors import PenstockError
 from penstock.wire.inquiry import Answer, Buried, Inquiry
 from penstock.wire.keys import Partition
 from penstock.wire.tasks import end_task
-
-FIRST_POLL_S, LONGEST_POLL_S = 0.002, 0.05
-_SLOWER = 1.2
-"""A poll that finds nothing new is repeated so much later: what is found is a tenth late, for 0.1 ms of CPU a poll."""
 
 _ASKED_AT_ONCE = 256
 """Records of one partition asked for by one call."""
@@ -104,24 +101,26 @@ class Tracker:
         self._waits.clear()
 
     async def _poll_while_awaited(self) -> None:
-        delay_s = FIRST_POLL_S
+        pace = Pace()
         while self._prune():
+            is_new = self._news.is_set()
             self._news.clear()
             try:
                 moved = await self._poll()
             except Exception as exc:  # noqa: BLE001 - asked again; who waits has a deadline of his own
                 if not isinstance(exc, PenstockError):
                     producer_log().error("cannot ask what is stored", exc_info=exc)
-                moved, delay_s = False, LONGEST_POLL_S
-            delay_s = FIRST_POLL_S if moved else min(delay_s * _SLOWER, LONGEST_POLL_S)
-            await self._pause(delay_s)
+                pace.failed()
+            else:
+                pace.answered(has_news=moved or is_new, waiting=sum(map(len, self._waits.values())))
+            await self._pause(pace)
 
-    async def _pause(self, delay_s: float) -> None:
-        """Sleep *delay_s*, or only the shortest time when somebody new waits."""
-        await asyncio.sleep(FIRST_POLL_S)
-        if delay_s > FIRST_POLL_S:
+    async def _pause(self, pace: Pace) -> None:
+        """Sleep for as long as *pace* says, or only the shortest time when somebody new waits."""
+        await asyncio.sleep(pace.soonest_s)
+        if pace.delay_s > pace.soonest_s:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay_s - FIRST_POLL_S):
+                async with asyncio.timeout(pace.delay_s - pace.soonest_s):
                     await self._news.wait()
 
     def _note_end(self, _: object) -> None:
