@@ -14,19 +14,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import psutil
 from packaging.requirements import Requirement
 
-from benchmarks.measuring import Watch, median, percentile, queue_server_pid, stored, system, table, worker
+from benchmarks.measuring import Spent, Watch, median, percentile, queue_server_pid, stored, system, table, worker
 from penstock.producer import Producer
 
 MODULES = ("penstock.producer", "penstock.producer.blocking", "penstock.query", "penstock.worker")
 ROOTS = ("producer", "stores", "worker")
 NAME = "penstock"
+
+Send: TypeAlias = Callable[[dict[str, str]], Coroutine[Any, Any, str]]
 
 
 def main() -> None:
@@ -57,11 +60,16 @@ def show_imports(times: int) -> None:
 
 def import_ms(module: str, bytecode: str) -> float:
     """Milliseconds that the module and all that it imports take, in a process of its own; *bytecode* is a folder."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+    environment = {**os.environ, **compiled(bytecode)}
     program = f"import time; began = time.perf_counter(); import {module}; print(time.perf_counter() - began)"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return float(done.stdout) * 1000
+
+
+def compiled(bytecode: str) -> dict[str, str]:
+    """Settings of a Python that keeps what it compiles in the folder *bytecode*."""
+    return {"PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
 
 
 def show_size() -> None:
@@ -113,9 +121,14 @@ def bytes_in(folder: str) -> int:
 
 
 def show_start(times: int) -> None:
-    """From the start of the process until a record that waited is stored."""
-    found = [start_s() for _ in range(times)]
-    table(("`penstock worker`, s", "median", "longest"), [("until a record that waited is stored", *shown(found))])
+    """From the start of the process until a record that waited is stored, compiled before, as an installed one is."""
+    rows = []
+    with tempfile.TemporaryDirectory() as bytecode:
+        for what, send in SENT.items():
+            found = [started(send, bytecode) for _ in range(times)]
+            took, cpu = [one.wall_s for one in found], [one.cpu_s for one in found]
+            rows.append((f"until a {what} that waited is stored", *shown(took), *shown(cpu)))
+    table(("start of `penstock worker`, s", "median", "longest", "of a core: median", "longest"), rows)
 
 
 def shown(found: list[float]) -> tuple[str, str]:
@@ -123,42 +136,60 @@ def shown(found: list[float]) -> tuple[str, str]:
     return f"{median(found):.2f}", f"{max(found):.2f}"
 
 
-def start_s() -> float:
-    """Seconds, with a store whose tables are there."""
-    with system() as (_, environment):
+def started(send: Send, bytecode: str) -> Spent:
+    """What a worker takes until what *send* sent before is stored, in stores whose tables are there."""
+    with system(**compiled(bytecode)) as (_, environment):
         url = environment["PENSTOCK_REDIS_URL"]
         with worker(environment):
-            asyncio.run(send_one(environment))
-            asyncio.run(stored(url, 1))
-        asyncio.run(send_one(environment))
-        started = time.perf_counter()
-        with worker(environment):
-            asyncio.run(stored(url, 2))
-            return time.perf_counter() - started
+            lane = asyncio.run(send(environment))
+            asyncio.run(stored(url, 1, lane))
+        asyncio.run(send(environment))
+        began = time.perf_counter()
+        with worker(environment) as process:
+            asyncio.run(stored(url, 2, lane))
+            times = psutil.Process(process.pid).cpu_times()
+            return Spent(time.perf_counter() - began, times.user + times.system)
 
 
-async def send_one(environment: dict[str, str]) -> None:
-    """One message, queued."""
+async def send_one(environment: dict[str, str]) -> str:
+    """One message, queued. Returns its lane."""
     async with Producer.from_env(environment) as producer:
         await producer.message(session_id="s", role="user", content="up").queued()
+    return "messages"
+
+
+async def send_vector(environment: dict[str, str]) -> str:
+    """One vector, queued. Returns its lane."""
+    async with Producer.from_env(environment) as producer:
+        await producer.embedding(collection="c", id="up", vector=[1.0, 0.0]).queued()
+    return "embeddings"
+
+
+SENT = {"message": send_one, "vector": send_vector}
 
 
 def show_idle(seconds: float) -> None:
-    """A worker and its queue server with nothing to do."""
-    with system() as (_, environment), worker(environment) as process:
+    """A worker and its queue server with nothing to do, after one record."""
+    rows: list[tuple[str, str, str]] = []
+    with tempfile.TemporaryDirectory() as bytecode:
+        for what, send in SENT.items():
+            rows += idle(what, send, bytecode, seconds)
+    table(("idle", "CPU, % of a core", "resident memory, MB"), rows)
+
+
+def idle(what: str, send: Send, bytecode: str, seconds: float) -> Iterator[tuple[str, str, str]]:
+    """A row for each of the two processes."""
+    with system(**compiled(bytecode)) as (_, environment), worker(environment) as process:
         url = environment["PENSTOCK_REDIS_URL"]
-        asyncio.run(send_one(environment))
-        asyncio.run(stored(url, 1))
+        asyncio.run(stored(url, 1, asyncio.run(send(environment))))
         time.sleep(2)
-        rows = []
         processes = {"worker": process.pid, "queue server": queue_server_pid(url)}
         watches = {name: Watch(pid) for name, pid in processes.items()}
         time.sleep(seconds)
         for name, pid in processes.items():
             spent = watches[name].spent()
             rss = psutil.Process(pid).memory_info().rss
-            rows.append((name, f"{100 * spent.cpu_s / spent.wall_s:.2f}", f"{rss / 1e6:.0f}"))
-    table(("idle", "CPU, % of a core", "resident memory, MB"), rows)
+            yield f"{name}, after a {what}", f"{100 * spent.cpu_s / spent.wall_s:.2f}", f"{rss / 1e6:.0f}"
 
 
 if __name__ == "__main__":
