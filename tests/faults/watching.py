@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
 import time
 
@@ -64,6 +65,19 @@ async def refuse_poison(system: System) -> None:
     connection = sqlite3.connect(system.database, isolation_level=None, timeout=10)
     connection.execute(_REFUSAL)
     connection.close()
+
+
+async def vectors_known(system: System) -> None:
+    """Have workers that start from now on load the driver of vectors at once, and not when they take over."""
+    system.start_agent(seed=99, seconds=0.5, rate=400)
+    await agents_done(system)
+
+
+async def agents_stopped(system: System) -> None:
+    """Tell every agent to end, which it does well once all that it had is sent."""
+    for agent in system.agents:
+        agent.send_signal(signal.SIGTERM)
+    await agents_done(system)
 
 
 async def agents_done(system: System, timeout_s: float = 60) -> None:
