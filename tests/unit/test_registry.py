@@ -16,7 +16,7 @@ from penstock.stores.errors import BackendClash, BadStoreURL, BrokenBackend, Mis
 from penstock.stores.memory import open_vector as memory_vectors
 from penstock.stores.memory.sql import MemorySql
 from penstock.stores.memory.vectors import MemoryVectors
-from penstock.stores.registry import key_value_store, served_by
+from penstock.stores.registry import key_value_store, served_by, vector_opener
 from tests.system.command import penstock
 
 Install = Callable[..., None]
@@ -247,6 +247,37 @@ def test_a_known_scheme_without_its_driver_names_the_extra() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert ran.stdout == "MissingExtra lancedb:// needs lancedb; install it with: pip install 'penstock[lancedb]'\n"
+
+
+def test_a_driver_that_takes_long_is_left_until_its_store_is_opened() -> None:
+    code = (
+        "import sys\n"
+        "from penstock.stores.registry import vector_opener\n"
+        "opened = vector_opener('lancedb:///x')\n"
+        "print('lancedb' in sys.modules, type(opened()).__name__, 'lancedb' in sys.modules)"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "False LanceStore True\n"
+
+
+def test_what_cannot_be_checked_without_its_driver_is_opened_at_once() -> None:
+    made: list[MemoryVectors] = []
+
+    @register("shelf", sort="vector")
+    def opened(_: str) -> MemoryVectors:
+        made.append(MemoryVectors())
+        return made[-1]
+
+    opener = vector_opener("shelf:///")
+
+    assert [opener(), opener()] == [*made, *made]
+    assert len(made) == 1
+    with pytest.raises(UnknownBackend):
+        vector_opener("chest:///")
+    with pytest.raises(BadStoreURL, match="no option 'n'"):
+        vector_opener("lancedb:///x?n=1")
 
 
 def test_every_refusal_is_a_bad_url_and_a_value_error() -> None:
