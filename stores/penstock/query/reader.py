@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Reader(StateReader, VectorReader):
         self._key_values = key_values
         self._clock = clock
         self._opened: list[Any] = []
+        self._opening_vectors = asyncio.Lock()
 
     @classmethod
     def open(
@@ -306,10 +308,12 @@ class Reader(StateReader, VectorReader):
             raise InvalidQuery("this reader has no embedder; set PENSTOCK_EMBEDDER, or give Reader.open its embedder=")
         return self._vectors_of_texts
 
-    def _vector_store(self) -> VectorReading:
-        if isinstance(self._vectors, str):
-            self._vectors = store = vector_store(self._vectors)
-            self._opened.append(store)
+    async def _vector_store(self) -> VectorReading:
+        async with self._opening_vectors:
+            if isinstance(self._vectors, str):
+                # On a thread: a driver may load for seconds, and an agent's event loop has other things to do.
+                self._vectors = store = await asyncio.to_thread(vector_store, self._vectors)
+                self._opened.append(store)
         if self._vectors is None:
             raise InvalidQuery("this reader was opened without a vector store; give Reader.open its vectors=")
         return self._vectors

@@ -20,7 +20,7 @@ class VectorReader(ABC):
     """What `Reader` answers about vectors. A collection that does not exist (yet) holds nothing."""
 
     @abstractmethod
-    def _vector_store(self) -> VectorReading:
+    async def _vector_store(self) -> VectorReading:
         """The store that is asked. Raises `InvalidQuery` where there is none."""
 
     @abstractmethod
@@ -57,7 +57,8 @@ class VectorReader(ABC):
             wanted = vector_bytes(vector) if text is None else b""
         if text is not None:
             (wanted,) = await self._embeddings().vectors_of([text])
-        return list(await self._vector_store().search(name, wanted, checked_limit(top_k, "top_k"), where, metric))
+        store = await self._vector_store()
+        return list(await store.search(name, wanted, checked_limit(top_k, "top_k"), where, metric))
 
     async def vectors(self, collection: str, ids: Sequence[str]) -> list[StoredVector | None]:
         """The vectors under *ids*, in their order; None where an id has none (yet)."""
@@ -65,15 +66,15 @@ class VectorReader(ABC):
             raise InvalidQuery(f"ids: a list of at most {MAX_LIMIT:,} ids is needed")
         with checked_values():
             name, wanted = collection_name(collection), [clean_text("ids", each) for each in ids]
-        found = {each.id: each for each in await self._vector_store().vectors(name, wanted)}
+        found = {each.id: each for each in await (await self._vector_store()).vectors(name, wanted)}
         return [found.get(each) for each in wanted]
 
     async def count_vectors(self, collection: str) -> int:
         """How many vectors the collection holds."""
         with checked_values():
             name = collection_name(collection)
-        return await self._vector_store().count_vectors(name)
+        return await (await self._vector_store()).count_vectors(name)
 
     async def collections(self) -> list[str]:
         """The names of all collections, sorted."""
-        return list(await self._vector_store().collections())
+        return list(await (await self._vector_store()).collections())
