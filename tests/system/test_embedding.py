@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock import dlq
+from penstock.cli.exits import Code
 from penstock.embedding import EmbedderRejected, EmbedderUnavailable
 from penstock.embedding.functions import FunctionEmbedder
 from penstock.embedding.hashing import HashingEmbedder
@@ -26,6 +27,7 @@ from penstock.worker.drain import drain
 from penstock.worker.lanes import LanePaused
 from penstock.worker.settings import WorkerConfig
 from penstock.worker.site import Stores
+from tests.system.command import penstock
 from tests.system.drain_support import Sender, drain_all, site_of, total
 
 COLLECTION = "notes"
@@ -156,6 +158,50 @@ async def test_a_rehearsal_tells_what_would_become_of_a_text(vectors: VectorStor
     (trial,) = await behind(vectors, model).rehearse([record])
 
     assert trial.is_new
+
+
+async def test_a_rehearsal_tells_of_a_refused_text_alone(vectors: VectorStore, model: Model) -> None:
+    clock = RisingClock()
+    records = [embedding(clock, collection=COLLECTION, id=each, text=each) for each in ("a", "bad", "c", "d")]
+
+    trials = await behind(vectors, model).rehearse(records)
+
+    assert [(each.is_new, each.refusal) for each in trials] == [
+        (True, None),
+        (False, "model: status 400"),
+        (True, None),
+        (True, None),
+    ]
+
+
+async def test_a_dry_run_makes_vectors_as_the_workers_will(
+    queue: Queue, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"lancedb:///{tmp_path}/vectors"
+    store = open_lance(url)
+    await store.setup()
+    await send(queue, "text")
+    await drain_all(queue, store)
+    await store.close()
+    place = ("--redis-url", queue.scripts.url, "--namespace", queue.keys.namespace, "--vector-url", url, "--json")
+
+    without = await penstock(capsys, "dlq", "replay", "--dry-run", *place)
+    monkeypatch.setenv("PENSTOCK_EMBEDDER", "hashing:64")
+    with_one = await penstock(capsys, "dlq", "replay", "--dry-run", *place)
+
+    assert (without.json()["stored"], without.json()["refused"]) == (0, 1)
+    assert (with_one.json()["stored"], with_one.json()["refused"]) == (1, 0)
+
+
+async def test_a_search_whose_embedder_is_away_names_its_setting(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_EMBEDDER", "http://127.0.0.1:1/v1?model=small")
+
+    ran = await penstock(capsys, "query", "search", COLLECTION, "--text", "x", "--vector-url", "memory://")
+
+    assert ran.code == Code.AWAY
+    assert ran.err.endswith("; see PENSTOCK_EMBEDDER\n")
 
 
 async def test_a_worker_takes_its_embedder_from_its_settings(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from penstock.embedding.cache import VectorCache
-from penstock.embedding.contract import Embedder
+from penstock.embedding.contract import Embedder, EmbedderRejected
 from penstock.stores.contract import Fence, Partial, Store, Trial
 from penstock.wire.records import Embedding, Record
 
@@ -53,7 +53,22 @@ class EmbeddingStore:
 
     async def rehearse(self, records: Sequence[Record]) -> Sequence[Trial]:
         """See `Store.rehearse`. Embeds, which may cost what the model costs."""
-        return await self.inner.rehearse(await self.embedded(records))
+        tried = await self._embedded_or_refused(records)
+        trials = iter(await self.inner.rehearse([each for each in tried if not isinstance(each, Trial)]))
+        return [each if isinstance(each, Trial) else next(trials) for each in tried]
+
+    async def _embedded_or_refused(self, records: Sequence[Record]) -> list[Record | Trial]:
+        """*records*, each with its vector; in the place of one whose text is refused, what the embedder says of it."""
+        try:
+            return list(await self.embedded(records))
+        except EmbedderRejected as exc:
+            if len(records) == 1:
+                return [Trial(is_new=False, refusal=str(exc))]
+            half = len(records) // 2
+            return [
+                *await self._embedded_or_refused(records[:half]),
+                *await self._embedded_or_refused(records[half:]),
+            ]
 
     async def partials(self, ids: Sequence[bytes]) -> Mapping[bytes, Partial]:
         """See `Store.partials`."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from penstock.wire.queue import Queue
+from penstock.wire.settings import from_mapping
 
 if TYPE_CHECKING:
+    from penstock.embedding import Embedder
     from penstock.stores.contract import SqlStore
     from penstock.stores.vector_contract import VectorStore
 
@@ -62,3 +65,20 @@ async def vectors_at(url: str) -> AsyncIterator[VectorStore]:
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def embedder_of_settings() -> AsyncIterator[Embedder | None]:
+    """The embedder that the environment names, closed afterwards; None where it names none."""
+    from penstock.embedding import open_embedder  # noqa: PLC0415 - see `sql_at`
+    from penstock.query.reader import ReaderSettings  # noqa: PLC0415
+
+    settings = from_mapping(ReaderSettings, os.environ)
+    if not settings.embedder:
+        yield None
+        return
+    embedder = open_embedder(settings.embedder, settings.embedder_key)
+    try:
+        yield embedder
+    finally:
+        await embedder.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstock import dlq
-from penstock.cli.connection import ask
+from penstock.cli.connection import ask, embedder_of_settings
 from penstock.cli.dead_letter_options import (
     Group,
     Ids,
@@ -73,7 +73,7 @@ def replay(
 
     Each keeps its id, and nothing that is newer in the store is replaced. All of them, those given, or those that the
     options choose. Exit code 3 when a given ID has no letter. penstock dlq history tells what became of each. Only a
-    dry run asks the stores.
+    dry run asks the stores, and the embedder of PENSTOCK_EMBEDDER for texts without a vector.
     """
     chosen = which(lane=lane, error_kind=kind, group=group, since=since, until=until, session=session)
     refuse_both(ids, chosen)
@@ -94,9 +94,17 @@ async def _rehearsed(
     from penstock.dlq.rehearsal import rehearse  # noqa: PLC0415 - drivers are slow to load
 
     sql, vectors, key_values = stores
-    return await rehearse(
-        queue, sql=sql, vectors=vectors, key_values=key_values, ids=ids or None, limit=limit, **chosen
-    )
+    async with embedder_of_settings() as embedder:
+        return await rehearse(
+            queue,
+            sql=sql,
+            vectors=vectors,
+            key_values=key_values,
+            embedder=embedder,
+            ids=ids or None,
+            limit=limit,
+            **chosen,
+        )
 
 
 def _tell_rehearsal(found: Rehearsal, chosen: Which, *, json: bool) -> None:

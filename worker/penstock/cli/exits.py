@@ -51,6 +51,7 @@ _LOGIN_REMEDY = (
     "with @ / : % within one written as %40 %2F %3A %25"
 )
 _STORE_REMEDY = "see --sql-url and --vector-url"
+_EMBEDDER_REMEDY = "see PENSTOCK_EMBEDDER"
 
 
 def verdict(error: PenstockError) -> tuple[Code, str]:
@@ -67,6 +68,7 @@ def _verdicts() -> list[tuple[tuple[type[PenstockError], ...], Code, str]]:
     from penstock.dlq import UnknownLane  # noqa: PLC0415 - errors are rare, and the parts they come from slow to load
     from penstock.dlq.files import NoLetters  # noqa: PLC0415
     from penstock.embedded import EmbeddedServerError  # noqa: PLC0415
+    from penstock.embedding import EmbedderRejected, EmbedderUnavailable  # noqa: PLC0415
     from penstock.producer.errors import DeadLettered, NotQueued, NotStored  # noqa: PLC0415
     from penstock.query import InvalidQuery  # noqa: PLC0415
     from penstock.stores.errors import (  # noqa: PLC0415
@@ -83,6 +85,8 @@ def _verdicts() -> list[tuple[tuple[type[PenstockError], ...], Code, str]]:
         ((PasswordRefused,), Code.SETUP, _LOGIN_REMEDY),
         ((QueueUnavailable,), Code.AWAY, _QUEUE_REMEDY),
         ((SchemaTooOld,), Code.SETUP, ""),
+        ((EmbedderUnavailable,), Code.AWAY, _EMBEDDER_REMEDY),
+        ((EmbedderRejected,), Code.SETUP, _EMBEDDER_REMEDY),
         ((StoreUnavailable,), Code.AWAY, _STORE_REMEDY),
         ((QueueFull, NotQueued, NotStored), Code.AWAY, ""),
         ((DeadLettered,), Code.NO, ""),

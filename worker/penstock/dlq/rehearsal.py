@@ -12,6 +12,8 @@ from typing import NamedTuple, Unpack
 from penstock.dlq.letters import DeadLetter
 from penstock.dlq.replay import chosen, pieces
 from penstock.dlq.selection import Selection, Which
+from penstock.embedding import Embedder
+from penstock.embedding.store import EmbeddingStore
 from penstock.stores.contract import Store, Trial
 from penstock.stores.divided import state_store
 from penstock.stores.registry import vector_store
@@ -81,6 +83,7 @@ async def rehearse(
     sql: str,
     vectors: str,
     key_values: str = "",
+    embedder: Embedder | None = None,
     ids: Sequence[str] | None = None,
     limit: int | None = None,
     **which: Unpack[Which],
@@ -89,7 +92,8 @@ async def rehearse(
     where values under keys have one of their own. Changes nothing.
 
     Each letter is tried with those before it, 100 in a transaction that is rolled back; a store is opened only when
-    a letter is for it. Strategies are not asked.
+    a letter is for it. The *embedder*, which stays the caller's to close, makes the vectors of texts that have none, as
+    the workers' does, and may cost what it costs them. Strategies are not asked.
 
     Raises:
         UnknownLane, InvalidRecord: The lane, a time or an id is none.
@@ -105,7 +109,8 @@ async def rehearse(
                 name = lane if lane in ("embeddings", "state") else "sql"
                 if name not in stores:
                     store = vector_store(vectors) if name == "embeddings" else state_store(sql, _of(name, key_values))
-                    stores[name] = await _checked(stack, store)
+                    store = await _checked(stack, store)
+                    stores[name] = EmbeddingStore(store, embedder) if embedder and name == "embeddings" else store
                 await _try(stores[name], list(of_lane), found)
     found.missing = tuple(missing)
     return found
