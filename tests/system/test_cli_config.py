@@ -196,6 +196,20 @@ async def test_everything_wrong_is_named_at_once(
     assert told[-1].endswith(f"see vector_url in {file}, line 8")
 
 
+async def test_an_embedder_and_a_strategy_that_cannot_be_loaded_are_faults(
+    environment: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment |= {"PENSTOCK_EMBEDDER": "no_such_module:embed", "PENSTOCK_STRATEGY": "no_such_module:keep"}
+    embedder, strategy = await faults(capsys)
+    environment |= {"PENSTOCK_EMBEDDER": "hashing:64", "PENSTOCK_STRATEGY": "mask"}
+
+    reason = "cannot be loaded (ModuleNotFoundError: No module named 'no_such_module'); is it on PYTHONPATH?"
+    assert embedder == f"embedder no_such_module:embed {reason}; see PENSTOCK_EMBEDDER"
+    assert f"'no_such_module:keep' {reason}" in strategy
+    assert strategy.endswith("; see PENSTOCK_STRATEGY")
+    assert await faults(capsys) == []
+
+
 async def test_faults_for_people_are_a_line_each(environment: Environment, capsys: pytest.CaptureFixture[str]) -> None:
     environment |= {"PENSTOCK_NOTHING_LIKE_IT": "1", "PENSTOCK_SLICE_MS": "x"}
 

@@ -225,8 +225,9 @@ async def test_an_embedder_of_ones_own_is_named_by_module_and_name(module: Modul
         ("https://[host/v1?model=m", "Invalid IPv6 URL"),
         ("https://host/v1?model=m&batch=many", "batch is 'many'; a whole number"),
         ("hashing:-1", "the dimension is '-1'"),
-        ("no_such_module_of_theirs:name", "cannot be imported"),
-        ("math:no_such_name", "cannot be imported"),
+        ("no_such_module_of_theirs:name", "'no_such_module_of_theirs'); is it on PYTHONPATH?"),
+        ("math:no_such_name", "cannot be loaded (AttributeError"),
+        ("datetime:datetime", "cannot be loaded (TypeError"),
         ("math:pi", "an embedder or a function"),
     ],
 )

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -102,12 +103,14 @@ def _from_module(setting: str, _key: str) -> Embedder:
         known = ", ".join(f"{kind}:" for kind in _OPENERS)
         raise InvalidSetting(f"embedder is {setting!r}; known are {known} and my_package.module:name{_meant(module)}")
     try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as exc:
-        raise InvalidSetting(f"embedder {setting} cannot be imported: {exc}{_meant(module)}") from exc
-    return as_embedder(found() if isinstance(found, type) else found, name=setting)
+        found = attrgetter(name)(importlib.import_module(module))
+        made = found() if isinstance(found, type) else found
+    except Exception as exc:
+        fault = f"{type(exc).__name__}: {exc}"
+        raise InvalidSetting(
+            f"embedder {setting} cannot be loaded ({fault}); is it on PYTHONPATH?{_meant(module)}"
+        ) from exc
+    return as_embedder(made, name=setting)
 
 
 def _meant(kind: str) -> str:

@@ -37,7 +37,7 @@ def faults_of(environ: Mapping[str, str]) -> list[str]:
     given = _given(sources, known)
     for settings in parts().values():
         faults += _of_values(settings, given)
-    faults += _of_urls(given)
+    faults += _of_names(given)
     return list(dict.fromkeys(faults))
 
 
@@ -109,16 +109,21 @@ def _of_values(settings: type[Any], given: Mapping[str, Found]) -> Iterator[str]
             return
 
 
-def _of_urls(given: Mapping[str, Found]) -> Iterator[str]:
-    """Whether each URL that is given names a backend that is there. Nothing is opened."""
-    from penstock.stores.registry import key_value_store, sql_store, vector_store  # noqa: PLC0415 - see `app`
+def _of_names(given: Mapping[str, Found]) -> Iterator[str]:
+    """Whether what a setting names is there: backends, embedder, strategy. Modules are imported, nothing is opened."""
+    from penstock.embedding import open_embedder  # noqa: PLC0415 - see `app`
+    from penstock.stores.registry import key_value_store, sql_store, vector_store  # noqa: PLC0415
     from penstock.wire.scripts import Scripts  # noqa: PLC0415
+    from penstock.wire.strategies import load  # noqa: PLC0415
 
+    key = given["embedder_key"].value if "embedder_key" in given else None
     opened_by: dict[str, Callable[[str], object]] = {
         "redis_url": Scripts,
         "sql_url": sql_store,
         "vector_url": vector_store,
         "key_value_url": key_value_store,
+        "embedder": lambda setting: open_embedder(setting, key),
+        "strategy": load,
     }
     for name in sorted(opened_by.keys() & given.keys()):
         try:
