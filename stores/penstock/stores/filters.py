@@ -209,7 +209,9 @@ def _scalars(path: Path, values: object) -> tuple[Scalar, ...]:
 def _scalar(path: Path, value: object) -> Scalar:
     if isinstance(value, str):
         return _string(path, value)
-    return value if isinstance(value, bool) else _number(path, value)
+    if isinstance(value, bool):
+        return value
+    return _number(path, value, "finite number of 64 bits, text, True or False")
 
 
 def _string(path: Path, value: str) -> str:
@@ -220,12 +222,12 @@ def _string(path: Path, value: str) -> str:
     return value
 
 
-def _number(path: Path, value: object) -> int | float:
+def _number(path: Path, value: object, needed: str = "finite number of 64 bits") -> int | float:
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    raise FilterError(f"{'.'.join(path)}: {value!r} is no finite number of 64 bits, text, True or False")
+    raise FilterError(f"{'.'.join(path)}: {value!r} is no {needed}")
 
 
 _LEAVES: dict[str, Callable[[Path, object], Condition]] = {
