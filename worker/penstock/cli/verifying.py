@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from penstock.cli.connection import looking_at, sql_at, vectors_at
-from penstock.cli.display import print_json, print_table, say
+from penstock.cli.display import moment, print_json, print_table, say
 from penstock.cli.exits import Code, Stop
 from penstock.cli.ledger import Status
 from penstock.cli.options import (
@@ -27,6 +27,7 @@ from penstock.cli.options import (
     StoreUrls,
     VectorUrl,
 )
+from penstock.wire.ids import from_us
 
 if TYPE_CHECKING:
     from penstock.moving.reconciling import Finding
@@ -61,7 +62,7 @@ def verify(  # noqa: PLR0917 - options
     are deleted. Exit code 1 where something was found.
     """
     stores = StoreUrls(sql_url, vector_url, key_value_url)
-    found = asyncio.run(_verify(collection, younger_s, (redis_url, namespace), stores, repair=repair))
+    found, before_us = asyncio.run(_verify(collection, younger_s, (redis_url, namespace), stores, repair=repair))
     counts = Counter(each.lacks for each in found)
     if json:
         shown = [{"lacks": each.lacks, "of": each.of, "id": each.id} for each in found]
@@ -71,7 +72,7 @@ def verify(  # noqa: PLR0917 - options
         if len(found) > _SHOWN:
             say(f"{len(found) - _SHOWN:,} more; --json shows all.")
     if not found:
-        say(f"Both stores have everything of {collection}.")
+        say(f"Both stores have everything of {collection} from before {moment(from_us(before_us))} UTC.")
         return
     told = ", ".join(f"{count:,} without {_a(lack)}" for lack, count in sorted(counts.items()))
     if repair:
@@ -86,7 +87,8 @@ def _a(lack: str) -> str:
 
 async def _verify(
     collection: str, younger_s: float, queue_at: tuple[str, str], stores: StoreUrls, *, repair: bool
-) -> list[Finding]:
+) -> tuple[list[Finding], int]:
+    """What was found, and the time before which records were looked at."""
     from penstock.moving import reconciling  # noqa: PLC0415 - see `app`
     from penstock.producer import Producer  # noqa: PLC0415
     from penstock.stores.registry import key_value_store  # noqa: PLC0415
@@ -109,7 +111,7 @@ async def _verify(
             async with Producer.from_env(environment) as producer:
                 await reconciling.repair(_each(found), producer)
                 await producer.flush(timeout=60)
-    return found
+    return found, before_us
 
 
 async def _each(found: list[Any]) -> AsyncIterator[Any]:
