@@ -14,7 +14,10 @@ import pytest
 from penstock.stores import Fence, StoreRejected, StoreUnavailable
 from penstock.stores.queries import MessageQuery
 from penstock.stores.sqlite import SqliteStore, open_sql
+from penstock.stores.sqlite.batch import Batch
+from penstock.stores.sqlite.connection import WritingConnection
 from penstock.stores.sqlite.numbers import SessionNumbers
+from penstock.stores.sqlite.settings import parse
 from penstock.testing.conformance.records import counted, embedding, log, message
 from penstock.wire.records import Record
 from tests.conformance.sqlite_file import execute, locked_by_a_stranger, rows, session_counts, stored_messages
@@ -263,6 +266,68 @@ async def test_the_second_writer_of_a_replaced_file_waits_for_the_first(store: S
 
     await other.close()
     assert stored_messages(path) == [message(number) for number in range(4)]
+
+
+async def test_a_reader_waits_for_the_first_writer_of_a_replaced_file(store: SqliteStore, path: Path) -> None:
+    """With the index of the old log in its process, its writer would ruin the new file."""
+    other = open_sql(f"sqlite:///{path}")
+    await store.write([message(0)])
+    await other.write([message(1)])
+    copy = path.with_name("copy.db")
+    await store.back_up(copy, lambda *_: None)
+    await other.messages(MessageQuery())
+    path.rename(path.with_name("away.db"))
+    copy.rename(path)
+
+    with pytest.raises(StoreUnavailable, match="another writer"):
+        await other.messages(MessageQuery())
+    await store.write([message(2)])
+
+    assert len(await other.messages(MessageQuery())) == 3
+    await other.close()
+
+
+async def test_a_reader_of_a_replaced_file_needs_no_write_where_nobody_else_writes(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.write([message(0)])
+    copy = path.with_name("copy.db")
+    await store.back_up(copy, lambda *_: None)
+    await store.write([message(1)])
+    before = len(await store.messages(MessageQuery()))
+    path.rename(path.with_name("away.db"))
+    copy.rename(path)
+
+    assert (before, len(await store.messages(MessageQuery()))) == (2, 1)
+    assert stored_messages(path.with_name("away.db")) == [message(0), message(1)]
+
+
+def test_a_log_goes_after_its_index(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (WritingConnection(parse(f"sqlite:///{path}")) for _ in range(2))
+    first.setup()
+    second.write([Batch.of([message(0)])])
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(path.with_name("copy.db"))) as target:
+        source.backup(target)
+    path.rename(path.with_name("away.db"))
+    path.with_name("copy.db").rename(path)
+    unlinked = []
+    unlink = Path.unlink
+
+    def watched(file: Path, *, missing_ok: bool = False) -> None:
+        unlink(file, missing_ok=missing_ok)
+        unlinked.append(file.name)
+        if len(unlinked) == 1:
+            with pytest.raises(StoreUnavailable, match="another writer"):
+                second.write([Batch.of([message(2)])])
+
+    monkeypatch.setattr(Path, "unlink", watched)
+
+    assert first.write([Batch.of([message(1)])]) == [1]
+    assert second.write([Batch.of([message(2)])]) == [1]
+    assert unlinked == [f"{path.name}-shm", f"{path.name}-wal"]
+    assert stored_messages(path) == [message(number) for number in range(3)]
+    for each in (first, second):
+        each.close()
 
 
 async def test_a_reader_follows_the_name(store: SqliteStore, path: Path) -> None:

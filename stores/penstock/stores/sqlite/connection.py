@@ -23,6 +23,7 @@ _UNLIMITED_PAGES = 2**30
 _FIXED_IN = (3, 51, 3)
 _LOGGER = "penstock.stores.sqlite"
 _PROBE = "penstock health"
+_TRIES = 3
 
 _SQL = statements("penstock.stores.sqlite")
 
@@ -105,6 +106,17 @@ class WritingConnection:
             for _, connection in self._moved:
                 connection.close()
             self._moved.clear()
+
+    def follow(self) -> None:
+        """Let go of a file that was moved or replaced, and have its log follow it.
+
+        Raises:
+            StoreUnavailable: Not now; see `OpenFiles.part`.
+        """
+        with translated():
+            if self._files is not None and self._files.have_moved():
+                self._let_go()
+            self._part_with_moved()
 
     def _let_go(self) -> None:
         """Close the file, unless it lies elsewhere by now: then its log is still to follow it."""
@@ -215,6 +227,16 @@ class WritingConnection:
         connection.execute(f"PRAGMA wal_autocheckpoint = {self._settings.log_pages(file_pages):d}")
 
     def _connect(self, mode: str) -> sqlite3.Connection:
+        for _ in range(_TRIES):
+            before = OpenFiles(self._settings.path)
+            connection = self._connect_once(mode)
+            self._files = OpenFiles(self._settings.path)
+            if not self._files.replace(before):
+                return connection
+            connection.close()
+        raise StoreUnavailable(f"{self._settings.path} was replaced again and again while it was opened")
+
+    def _connect_once(self, mode: str) -> sqlite3.Connection:
         settings = self._settings
         connection = sqlite3.connect(settings.uri(mode), uri=True, isolation_level=None, cached_statements=128)
         try:
@@ -224,7 +246,6 @@ class WritingConnection:
             for pragma in _pragmas(settings, *connection.execute("PRAGMA page_size").fetchone()):
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute("PRAGMA schema_version").fetchone()  # the first look into the file opens its log
-            self._files = OpenFiles(settings.path)
         except BaseException:
             connection.close()
             raise

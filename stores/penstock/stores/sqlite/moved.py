@@ -25,8 +25,16 @@ class OpenFiles:
         self._was_writable = was_writable
 
     def have_moved(self) -> bool:
-        """Whether the names of database and log are no longer those of the open files."""
-        return not (self._is_named(self._path) and self._is_named(self._log))
+        """Whether the names of database, log and index are no longer those of the open files."""
+        return not all(map(self._is_named, self._found))
+
+    def have_left_log(self) -> bool:
+        """Whether another file has the name by now, and beside it still lies the log of the one that was moved."""
+        return is_there(self._path) and not self._is_named(self._path) and self._is_named(self._log)
+
+    def replace(self, before: OpenFiles) -> bool:
+        """Whether one of the files that were there *before* is another one now: which is open, nobody can say."""
+        return any(was is not None and was != self._found[file] for file, was in before._found.items())
 
     def have_opened_up(self) -> bool:
         """Whether a file that could only be read can be written by now.
@@ -55,7 +63,9 @@ class OpenFiles:
                 raise StoreUnavailable(f"{self._path} was moved or replaced; another writer is about to move its log")
             self._empty_log(connection)
             # Others may have it open still. Its name must not lead them to the next file, or that one's writers to it.
-            for file in (self._log, self._index):
+            # The index first: another writer waits while the log has its name, and with a log of its own beside this
+            # one's index it would ruin the file. test_a_log_goes_after_its_index fails if swapped.
+            for file in (self._index, self._log):
                 if self._is_named(file):
                     file.unlink(missing_ok=True)
         connection.close()

@@ -33,6 +33,8 @@ class SqliteReading(SqlAnswers):
         self._connection: aiosqlite.Connection | None = None
         self._opening: asyncio.Task[aiosqlite.Connection] | None = None
         self._files: OpenFiles | None = None
+        self._left: OpenFiles | None = None
+        """What was open before the name became another file's."""
         self._closed = False
 
     async def close(self) -> None:
@@ -73,9 +75,13 @@ class SqliteReading(SqlAnswers):
         """Close a file that is another one now, or may do more by now, once the questions that run are answered."""
         if self._files is None or not (self._files.have_moved() or self._files.have_opened_up()):
             return
+        self._left = self._files if self._files.have_moved() else self._left
         opening, self._opening, self._connection, self._files = self._opening, None, None, None
         if opening is not None:
             await asyncio.shield((await asyncio.shield(opening)).close())
+
+    async def _let_log_follow(self, left: OpenFiles) -> None:
+        """Raise `StoreUnavailable` while the log of *left* lies beside the next file, which must not be opened then."""
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -85,6 +91,9 @@ class SqliteReading(SqlAnswers):
         path = self._settings.path
         if not is_there(path):
             raise StoreUnavailable(f"no such database: {path}; has a worker stored anything yet?")
+        if self._left is not None:
+            await self._let_log_follow(self._left)
+            self._left = None
         was_writable = is_writable(path)  # asked before: rights that come meanwhile come too late for the log's index
         with translated():
             # `ro` creates nothing and, unlike `query_only` alone, does not checkpoint when it is closed last.

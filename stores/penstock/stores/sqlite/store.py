@@ -16,6 +16,7 @@ from penstock.stores.schemas import refuse_unfit
 from penstock.stores.soundness import refuse_unsound
 from penstock.stores.sqlite import backup, state
 from penstock.stores.sqlite.inspection import SqliteInspection
+from penstock.stores.sqlite.moved import OpenFiles
 from penstock.stores.sqlite.reading import SqliteReading
 from penstock.stores.sqlite.schema import MIGRATIONS
 from penstock.stores.sqlite.settings import SqliteSettings, parse
@@ -60,6 +61,15 @@ class SqliteStore(SqliteInspection, SqliteUpkeep, PagedKeyValues):
         except StoreUnavailable:
             await self._forget_if_stale()
             raise
+
+    async def _let_log_follow(self, left: OpenFiles) -> None:
+        """Whoever reads and writes a file in one process has one index of its log: it must be that of its own log."""
+        await self._writer.follow()
+        if left.have_left_log():
+            raise StoreUnavailable(
+                f"{self._settings.path} was moved or replaced; another writer is about to move its log. If there is "
+                f"none, move {self._settings.path.name}-wal to where the file went"
+            )
 
     async def put(self, records: Sequence[KeyValue], now_us: int, *, if_absent: bool = False) -> Sequence[Was]:
         """See `KeyValueStore.put`. One transaction."""

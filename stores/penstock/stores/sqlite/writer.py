@@ -57,6 +57,10 @@ class Writer:
         """Write a row and take it back. See `WritingConnection.probe`."""
         await self._hand_over(order=self._connection.probe)
 
+    async def follow(self) -> None:
+        """Let go of a file that was moved or replaced. See `WritingConnection.follow`."""
+        await self._hand_over(order=self._connection.follow)
+
     async def write(self, records: Sequence[Record], fence: Fence | None) -> int:
         """See `Store.write`."""
         new: int = await self._hand_over(batch=Batch.of(records, fence))
