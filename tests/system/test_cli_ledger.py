@@ -122,6 +122,16 @@ async def test_the_audit_for_people_says_that_it_adds_up(queue: Queue, capsys: p
     assert "It adds up" in ran.out
 
 
+async def test_the_audit_of_nothing_says_that_there_is_nothing(
+    queue: Queue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = await on(queue, capsys, "audit")
+
+    assert ran.code == Code.OK
+    assert "Nothing was accepted yet" in ran.out
+    assert "It adds up" not in ran.out
+
+
 async def test_status_says_how_old_the_oldest_record_is(queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
     await accept(queue, LOGS, 3)
     await queue.heartbeat("host:1", 60_000)

@@ -46,7 +46,9 @@ async def test_a_lost_vector_is_found_sent_again_and_stored(tmp_path: Path, caps
             again = await verify(system, capsys)
 
     assert whole.code == Code.OK
-    assert re.fullmatch(r"Both stores have everything of messages from before [-\d]+ [:\d]+ UTC\.\n", whole.err)
+    assert re.fullmatch(
+        r"Both stores have everything of messages from before [-\d]+ [:\d]+ UTC; it has 1 vector\.\n", whole.err
+    )
     assert lacking.code == Code.NO
     assert kept in lacking.out
     assert "the row is there, its vector is not" in lacking.out

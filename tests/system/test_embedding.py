@@ -9,6 +9,7 @@ import pytest
 
 from penstock import dlq
 from penstock.cli.exits import Code
+from penstock.direct import open_store
 from penstock.embedding import EmbedderRejected, EmbedderUnavailable
 from penstock.embedding.functions import FunctionEmbedder
 from penstock.embedding.hashing import HashingEmbedder
@@ -20,7 +21,8 @@ from penstock.stores.memory import open_vector
 from penstock.stores.vector_contract import VectorStore
 from penstock.testing.system import System
 from penstock.wire.building import embedding
-from penstock.wire.ids import RisingClock
+from penstock.wire.errors import InvalidRecord
+from penstock.wire.ids import RisingClock, new_id
 from penstock.wire.keys import Partition, partition_of
 from penstock.wire.queue import Queue
 from penstock.worker.drain import drain
@@ -228,6 +230,31 @@ async def test_a_worker_process_embeds_into_lancedb(tmp_path: Path) -> None:
     await store.close()
 
     assert len(found[0].vector) == 4 * 64
+
+
+async def test_a_message_is_deleted_with_its_vector_where_that_is_said(tmp_path: Path) -> None:
+    with System.alone(tmp_path) as system:
+        system.settings["PENSTOCK_EMBEDDER"] = "hashing:64"
+        system.start_worker()
+        async with system.producer() as producer:
+            for_good, row_alone = (
+                producer.message(session_id="s", role="user", content=text, embed=COLLECTION) for text in ("a", "b")
+            )
+            producer.delete_message(for_good.id, session_id="s", embed=COLLECTION)
+            producer.delete_message(row_alone.id, session_id="s")
+            await producer.flush(until="stored", timeout=30)
+        async with Reader.open(sql=system.sql_url, vectors=system.vector_url) as reader:
+            rows = await reader.messages("s", include_deleted=True)
+            vectors = await reader.vectors(COLLECTION, [for_good.id, row_alone.id])
+
+    assert [row.id for row in rows.items] == [for_good.id, row_alone.id]
+    assert [each and each.text for each in vectors] == [None, "b"]
+
+
+async def test_a_store_that_is_used_directly_deletes_no_vectors() -> None:
+    async with open_store("memory://") as store:
+        with pytest.raises(InvalidRecord, match="only a producer sends vectors"):
+            await store.delete_message(new_id(), session_id="s", embed=True)
 
 
 async def test_a_reader_with_an_embedder_searches_for_texts(vectors: VectorStore, model: Model) -> None:

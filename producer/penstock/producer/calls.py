@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 from penstock.producer.buffer import Buffer
 from penstock.producer.claim import Claim
@@ -20,7 +21,7 @@ from penstock.wire import building, companions, strategies
 from penstock.wire.building_state import StateBuilder
 from penstock.wire.errors import InvalidRecord
 from penstock.wire.frames import encode, encode_array, record_of
-from penstock.wire.ids import RisingClock, StampClock, new_id
+from penstock.wire.ids import RisingClock, StampClock, format_id, new_id, parse_id
 from penstock.wire.records import Embedding, Message, Record
 from penstock.wire.strategies import Chain
 
@@ -177,6 +178,9 @@ class Calls(RecordCalls[R]):
         """Delete the vector with this *id* in the *collection*. One that is handed over later stands there again."""
         record = building.embedding_deletion(self._clock, collection=collection, id=id)
         return self._send(record, "embeddings", record.collection)
+
+    def _delete_embedded(self, message_id: str | UUID | bytes, embed: bool | str) -> None:
+        self.delete_embedding(collection=companions.collection_of(embed), id=format_id(parse_id(message_id)))
 
     def _open(
         self, session_id: str, role: str, metadata: Mapping[str, Any] | None, stream_id: Any, fields: dict[str, Any]

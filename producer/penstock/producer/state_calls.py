@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from penstock.wire.building_state import DEFAULT_NAMESPACE, StateBuilder
+from penstock.wire.errors import InvalidRecord
 from penstock.wire.records import AgentState, Context, KeyValue, MessageDeletion, Record, Task, TaskStatus
 
 R = TypeVar("R")
@@ -169,9 +170,15 @@ class StateCalls(ABC, Generic[R]):
         """Delete a key. As for `delete_task`."""
         return self._send_key_value(self._states.deleted_key_value(key, namespace))
 
-    def delete_message(self, message_id: str | UUID | bytes, *, session_id: str) -> R:
-        """Mark one message of a session as deleted. It stays, for those who ask for deleted ones too."""
-        return self._send_deletion(self._states.message_deletion(session_id, message_id))
+    def delete_message(self, message_id: str | UUID | bytes, *, session_id: str, embed: bool | str = False) -> R:
+        """Mark one message of a session as deleted. It stays, for those who ask for deleted ones too.
+
+        With *embed*, as it was sent with, its vector is deleted as well, and does not stay; the receipt is the row's.
+        """
+        deletion = self._states.message_deletion(session_id, message_id)
+        if embed:
+            self._delete_embedded(message_id, embed)
+        return self._send_deletion(deletion)
 
     def delete_session(self, session_id: str) -> R:
         """Remove a session and every message of it that was created before this call, also one that comes late.
@@ -179,6 +186,10 @@ class StateCalls(ABC, Generic[R]):
         Messages created afterwards begin the session anew.
         """
         return self._send_deletion(self._states.message_deletion(session_id))
+
+    def _delete_embedded(self, message_id: str | UUID | bytes, embed: bool | str) -> None:  # noqa: ARG002 - a producer's
+        """Delete the vector of a message, where there is a vector store."""
+        raise InvalidRecord("embed", embed, "only a producer sends vectors; see penstock.direct.semantic")
 
     def _send_task(self, record: Task | TaskStatus) -> R:
         return self._send(record, "state", f"task:{record.task_id}")

@@ -11,6 +11,7 @@ from penstock.cli.ledger import Audit
 from penstock.cli.options import NAMESPACE, REDIS_URL, Json, Namespace, RedisUrl
 
 _ADDS_UP = "It adds up: accepted = stored + skipped + pending + dead (the purged among them), in every lane."
+_NOTHING = "Nothing was accepted yet in this namespace; --namespace names another."
 
 
 def audit(json: Json = False, redis_url: RedisUrl = REDIS_URL, namespace: Namespace = NAMESPACE) -> None:
@@ -37,7 +38,8 @@ def show_audit(seen: Audit) -> None:
     rows = [[lane, *counts.values(), _verdict(lane not in wrong)] for lane, counts in lanes.items()]
     print_table([*columns, "adds up"], rows, columns[1:])
     if seen.balanced:
-        console().print(_ADDS_UP, style="green")
+        has_any = any(counts["accepted"] for counts in lanes.values())
+        console().print(_ADDS_UP if has_any else _NOTHING, style="green" if has_any else "yellow")
     for fault in seen.faults():
         complain(fault)
 

@@ -50,7 +50,7 @@ _LOGIN_REMEDY = (
     "it holds the password as in redis://:PASSWORD@HOST:6379/0 or redis://USER:PASSWORD@HOST:6379/0, "
     "with @ / : % within one written as %40 %2F %3A %25"
 )
-_STORE_REMEDY = "see --sql-url and --vector-url"
+_STORE_REMEDY = "see --sql-url, --vector-url or --key-value-url"
 _EMBEDDER_REMEDY = "see PENSTOCK_EMBEDDER"
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -42,6 +42,16 @@ _SAID = {
 }
 
 
+class _Verified(NamedTuple):
+    """What was found."""
+
+    found: list[Finding]
+    before_us: int
+    """Records of then and later were not looked at."""
+    vectors: int
+    """How many the collection has."""
+
+
 def verify(  # noqa: PLR0917 - options
     collection: Annotated[str, typer.Argument(help="The collection of what was sent with embed.")] = "messages",
     repair: Annotated[bool, typer.Option("--repair", help="Send again what one store lacks; needs a worker.")] = False,
@@ -62,7 +72,9 @@ def verify(  # noqa: PLR0917 - options
     are deleted. Exit code 1 where something was found.
     """
     stores = StoreUrls(sql_url, vector_url, key_value_url)
-    found, before_us = asyncio.run(_verify(collection, younger_s, (redis_url, namespace), stores, repair=repair))
+    found, before_us, vectors = asyncio.run(
+        _verify(collection, younger_s, (redis_url, namespace), stores, repair=repair)
+    )
     counts = Counter(each.lacks for each in found)
     if json:
         shown = [{"lacks": each.lacks, "of": each.of, "id": each.id} for each in found]
@@ -72,7 +84,9 @@ def verify(  # noqa: PLR0917 - options
         if len(found) > _SHOWN:
             say(f"{len(found) - _SHOWN:,} more; --json shows all.")
     if not found:
-        say(f"Both stores have everything of {collection} from before {moment(from_us(before_us))} UTC.")
+        so_far = f"from before {moment(from_us(before_us))} UTC"
+        held = f"{vectors:,} vector{'' if vectors == 1 else 's'}"
+        say(f"Both stores have everything of {collection} {so_far}; it has {held}.")
         return
     told = ", ".join(f"{count:,} without {_a(lack)}" for lack, count in sorted(counts.items()))
     if repair:
@@ -87,8 +101,7 @@ def _a(lack: str) -> str:
 
 async def _verify(
     collection: str, younger_s: float, queue_at: tuple[str, str], stores: StoreUrls, *, repair: bool
-) -> tuple[list[Finding], int]:
-    """What was found, and the time before which records were looked at."""
+) -> _Verified:
     from penstock.moving import reconciling  # noqa: PLC0415 - see `app`
     from penstock.producer import Producer  # noqa: PLC0415
     from penstock.stores.registry import key_value_store  # noqa: PLC0415
@@ -111,7 +124,7 @@ async def _verify(
             async with Producer.from_env(environment) as producer:
                 await reconciling.repair(_each(found), producer)
                 await producer.flush(timeout=60)
-    return found, before_us
+        return _Verified(found, before_us, await vectors.count_vectors(collection))
 
 
 async def _each(found: list[Any]) -> AsyncIterator[Any]:
