@@ -18,7 +18,7 @@ import lancedb
 import numpy as np
 
 from benchmarks.draining import BATCH, Load, Moved, backlog, middle
-from benchmarks.measuring import CONTENT, Watch, table
+from benchmarks.measuring import CONTENT, Watch, settle_disk, table
 from penstock.producer import Producer
 from penstock.stores.lancedb.columns import to_batch
 from penstock.stores.lancedb.durability import sync_table
@@ -115,6 +115,7 @@ def bare(write: Write, dimension: int, records: int, rows: int) -> Moved:
 async def written(write: Write, folder: Path, batches: list[Any], records: int) -> Moved:
     """What it takes to *write* all of *batches*, each on disk before the next."""
     connection = await lancedb.connect_async(folder, read_consistency_interval=timedelta(0))
+    settle_disk()
     watch = Watch()
     collection = await connection.create_table(_COLLECTION, batches[0])
     sync_table(folder / f"{_COLLECTION}.lance")

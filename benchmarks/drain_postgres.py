@@ -17,7 +17,7 @@ import asyncpg
 import psutil
 
 from benchmarks.draining import BATCH, LOG_EVENTS, MESSAGES, RECORDS, SESSIONS, Load, Moved, backlog, middle, own
-from benchmarks.measuring import CONTENT, Watch, postgres, table
+from benchmarks.measuring import CONTENT, Watch, postgres, settle_disk, table
 from penstock.stores.registry import sql_store
 from penstock.wire.ids import new_id
 
@@ -145,6 +145,7 @@ async def bare(url: str, server: psutil.Process, load: Load, records: int, write
     try:
         columns = ", ".join(f"{name} {type_}" for name, type_ in known.columns.items())
         await connection.execute(f"CREATE TEMPORARY TABLE staged ({columns}) ON COMMIT DELETE ROWS")
+        settle_disk()
         watch, before_s = Watch(), _cpu_s(server)
         for at in range(0, records, BATCH):
             await write(connection, known, rows[at : at + BATCH])

@@ -1,6 +1,6 @@
 """Into SQLite: what one worker moves, beside the bare driver, in one run.
 
-python -m benchmarks.drain_sqlite [--records 200000] [--runs 3]
+python -m benchmarks.drain_sqlite [--records 200000] [--runs 5]
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmarks.draining import (
     middle,
     own,
 )
-from benchmarks.measuring import CONTENT, Watch, table
+from benchmarks.measuring import CONTENT, Watch, settle_disk, table
 from penstock.stores.registry import sql_store
 from penstock.wire.ids import new_id
 
@@ -74,12 +74,12 @@ def main() -> None:
     """Print the tables."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--records", type=int, default=RECORDS)
-    arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--runs", type=int, default=5)
     given = arguments.parse_args()
     records = max(BATCH, given.records - given.records % BATCH)
     print(
         f"{records:,} records with {len(CONTENT)} characters of text, {SESSIONS} sessions or agents, medians of "
-        f"{given.runs} runs; synchronous=FULL everywhere, AOF everysec\n"
+        f"{given.runs} runs, the disk at rest before each; synchronous=FULL everywhere, AOF everysec\n"
     )
     for load in _BARE:
         compare(load, records, given.runs)
@@ -134,6 +134,7 @@ def bare(load: Load, records: int, *, many: bool = False) -> Moved:
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "bare.db"
         asyncio.run(make_schema(database))
+        settle_disk()
         with contextlib.closing(connect(database)) as connection:
             watch = Watch()
             for at in range(0, records, BATCH):

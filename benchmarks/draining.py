@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from benchmarks.measuring import CONTENT, Watch, median, queue_server_pid, system, worker
+from benchmarks.measuring import CONTENT, Watch, median, queue_server_pid, settle_disk, system, worker
 from penstock.producer import Producer
 from penstock.wire.keys import Partition
 from penstock.wire.queue import Queue
@@ -88,6 +88,7 @@ def backlog(load: Load, records: int, store_cpu_s: Callable[[], float] = lambda:
     lead = int(records * _LEAD)
     with system(**settings) as (_, environment):
         asyncio.run(send(environment, lead + records, "queued", load))
+        settle_disk()
         with worker(environment) as process:
             return asyncio.run(
                 _watched(environment["PENSTOCK_REDIS_URL"], load.lane, (lead, lead + records), process.pid, store_cpu_s)
@@ -96,6 +97,7 @@ def backlog(load: Load, records: int, store_cpu_s: Callable[[], float] = lambda:
 
 def end_to_end(load: Load, records: int, **settings: str) -> Moved:
     """From the first call to the last record stored, with producer and worker at work at once."""
+    settle_disk()
     with system(**settings) as (_, environment), worker(environment) as process:
         asyncio.run(send(environment, _HANDED_OVER_AT_ONCE, "stored", load))
         server = queue_server_pid(environment["PENSTOCK_REDIS_URL"])
