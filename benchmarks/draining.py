@@ -27,7 +27,8 @@ _LEAD = 0.1
 
 _TIMEOUT_S = 300
 _HANDED_OVER_AT_ONCE = 500
-_LOOK_S = 0.005
+_LOOK_S = 0.02
+"""Between two looks at the counters. One costs about a millisecond of a core, which the worker has need of."""
 
 
 class Load(NamedTuple):
