@@ -287,6 +287,19 @@ async def test_a_reader_waits_for_the_first_writer_of_a_replaced_file(store: Sql
     await other.close()
 
 
+async def test_one_that_only_reads_waits_for_no_writer_of_a_replaced_file(store: SqliteStore, path: Path) -> None:
+    reader = open_sql(f"sqlite:///{path}")
+    await store.write([message(0)])
+    copy = path.with_name("copy.db")
+    await store.back_up(copy, lambda *_: None)
+    await reader.messages(MessageQuery())
+    path.rename(path.with_name("away.db"))
+    copy.rename(path)
+
+    assert len(await reader.messages(MessageQuery())) == 1
+    await reader.close()
+
+
 async def test_a_reader_of_a_replaced_file_needs_no_write_where_nobody_else_writes(
     store: SqliteStore, path: Path
 ) -> None:

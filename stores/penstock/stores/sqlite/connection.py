@@ -231,7 +231,7 @@ class WritingConnection:
             before = OpenFiles(self._settings.path)
             connection = self._connect_once(mode)
             self._files = OpenFiles(self._settings.path)
-            if not self._files.replace(before):
+            if not self._files.are_others_than(before):
                 return connection
             connection.close()
         raise StoreUnavailable(f"{self._settings.path} was replaced again and again while it was opened")

@@ -32,7 +32,7 @@ class OpenFiles:
         """Whether another file has the name by now, and beside it still lies the log of the one that was moved."""
         return is_there(self._path) and not self._is_named(self._path) and self._is_named(self._log)
 
-    def replace(self, before: OpenFiles) -> bool:
+    def are_others_than(self, before: OpenFiles) -> bool:
         """Whether one of the files that were there *before* is another one now: which is open, nobody can say."""
         return any(was is not None and was != self._found[file] for file, was in before._found.items())
 

@@ -64,6 +64,8 @@ class SqliteStore(SqliteInspection, SqliteUpkeep, PagedKeyValues):
 
     async def _let_log_follow(self, left: OpenFiles) -> None:
         """Whoever reads and writes a file in one process has one index of its log: it must be that of its own log."""
+        if not self._writer.is_used:
+            return
         await self._writer.follow()
         if left.have_left_log():
             raise StoreUnavailable(

@@ -57,6 +57,11 @@ class Writer:
         """Write a row and take it back. See `WritingConnection.probe`."""
         await self._hand_over(order=self._connection.probe)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was ever written, or tried to be."""
+        return self._thread is not None
+
     async def follow(self) -> None:
         """Let go of a file that was moved or replaced. See `WritingConnection.follow`."""
         await self._hand_over(order=self._connection.follow)
