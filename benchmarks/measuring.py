@@ -74,16 +74,17 @@ def worker(environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(30)
 
 
-async def stored(url: str, records: int, lane: str = "messages") -> None:
-    """Wait until that many records of *lane* are stored, asking for nothing but the counters."""
+async def stored(url: str, records: int, lane: str = "messages") -> int:
+    """Wait until that many records of *lane* are stored, asking for nothing but the counters. Returns how many are."""
     async with Queue(url) as queue:
         metas = [queue.keys.meta(where) for where in queue.all_partitions() if where.lane == lane]
         while True:
             async with queue.client.pipeline(transaction=False) as pipe:
                 for meta in metas:
                     pipe.hget(meta, "stored")
-                if sum(int(count or 0) for count in await pipe.execute()) >= records:
-                    return
+                done = sum(int(count or 0) for count in await pipe.execute())
+            if done >= records:
+                return done
             await asyncio.sleep(0.01)
 
 
