@@ -250,14 +250,19 @@ async def test_two_writers_go_on_in_a_file_that_was_away_for_a_moment(
     assert stored_messages(path) == [message(number) for number in range(5)]
 
 
-async def test_the_second_writer_of_a_replaced_file_waits_for_the_first(store: SqliteStore, path: Path) -> None:
-    other = open_sql(f"sqlite:///{path}")
-    await store.write([message(0)])
-    await other.write([message(1)])
+async def replace_by_a_copy(store: SqliteStore, path: Path) -> None:
+    """Put a copy of the file in its place, and the file away. Its log keeps its name."""
     copy = path.with_name("copy.db")
     await store.back_up(copy, lambda *_: None)
     path.rename(path.with_name("away.db"))
     copy.rename(path)
+
+
+async def test_the_second_writer_of_a_replaced_file_waits_for_the_first(store: SqliteStore, path: Path) -> None:
+    other = open_sql(f"sqlite:///{path}")
+    await store.write([message(0)])
+    await other.write([message(1)])
+    await replace_by_a_copy(store, path)
 
     with pytest.raises(StoreUnavailable, match="another writer"):
         await other.write([message(2)])
@@ -273,11 +278,8 @@ async def test_a_reader_waits_for_the_first_writer_of_a_replaced_file(store: Sql
     other = open_sql(f"sqlite:///{path}")
     await store.write([message(0)])
     await other.write([message(1)])
-    copy = path.with_name("copy.db")
-    await store.back_up(copy, lambda *_: None)
     await other.messages(MessageQuery())
-    path.rename(path.with_name("away.db"))
-    copy.rename(path)
+    await replace_by_a_copy(store, path)
 
     with pytest.raises(StoreUnavailable, match="another writer"):
         await other.messages(MessageQuery())
@@ -290,11 +292,8 @@ async def test_a_reader_waits_for_the_first_writer_of_a_replaced_file(store: Sql
 async def test_one_that_only_reads_waits_for_no_writer_of_a_replaced_file(store: SqliteStore, path: Path) -> None:
     reader = open_sql(f"sqlite:///{path}")
     await store.write([message(0)])
-    copy = path.with_name("copy.db")
-    await store.back_up(copy, lambda *_: None)
     await reader.messages(MessageQuery())
-    path.rename(path.with_name("away.db"))
-    copy.rename(path)
+    await replace_by_a_copy(store, path)
 
     assert len(await reader.messages(MessageQuery())) == 1
     await reader.close()

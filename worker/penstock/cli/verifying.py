@@ -51,6 +51,12 @@ class _Verified(NamedTuple):
     vectors: int
     """How many the collection has."""
 
+    @property
+    def extent(self) -> str:
+        """Of when, and of how much."""
+        vectors = f"{self.vectors:,} vector{'' if self.vectors == 1 else 's'}"
+        return f"from before {moment(from_us(self.before_us))} UTC; it has {vectors}"
+
 
 def verify(  # noqa: PLR0917 - options
     collection: Annotated[str, typer.Argument(help="The collection of what was sent with embed.")] = "messages",
@@ -72,27 +78,26 @@ def verify(  # noqa: PLR0917 - options
     are deleted. Exit code 1 where something was found.
     """
     stores = StoreUrls(sql_url, vector_url, key_value_url)
-    found, before_us, vectors = asyncio.run(
-        _verify(collection, younger_s, (redis_url, namespace), stores, repair=repair)
-    )
-    counts = Counter(each.lacks for each in found)
+    verified = asyncio.run(_verify(collection, younger_s, (redis_url, namespace), stores, repair=repair))
     if json:
-        shown = [{"lacks": each.lacks, "of": each.of, "id": each.id} for each in found]
+        shown = [{"lacks": each.lacks, "of": each.of, "id": each.id} for each in verified.found]
         print_json({"collection": collection, "found": shown, "repaired": repair})
-    elif found:
-        print_table(["id", "of", "what"], [[each.id, each.of, _SAID[each.lacks]] for each in found[:_SHOWN]])
-        if len(found) > _SHOWN:
-            say(f"{len(found) - _SHOWN:,} more; --json shows all.")
-    if not found:
-        so_far = f"from before {moment(from_us(before_us))} UTC"
-        held = f"{vectors:,} vector{'' if vectors == 1 else 's'}"
-        say(f"Both stores have everything of {collection} {so_far}; it has {held}.")
+    elif verified.found:
+        _show(verified.found)
+    if not verified.found:
+        say(f"Both stores have everything of {collection} {verified.extent}.")
         return
+    counts = Counter(each.lacks for each in verified.found)
     told = ", ".join(f"{count:,} without {_a(lack)}" for lack, count in sorted(counts.items()))
-    if repair:
-        say(f"{told}: sent again. Run penstock verify once the worker has stored it.")
-        return
-    raise Stop(f"{told}; --repair sends it again", Code.NO)
+    if not repair:
+        raise Stop(f"{told}; --repair sends it again", Code.NO)
+    say(f"{told}: sent again. Run penstock verify once the worker has stored it.")
+
+
+def _show(found: list[Finding]) -> None:
+    print_table(["id", "of", "what"], [[each.id, each.of, _SAID[each.lacks]] for each in found[:_SHOWN]])
+    if len(found) > _SHOWN:
+        say(f"{len(found) - _SHOWN:,} more; --json shows all.")
 
 
 def _a(lack: str) -> str:
